@@ -1,0 +1,1 @@
+//! Generation: chunked prefill, sampling, streaming, perplexity.

@@ -1,0 +1,1 @@
+//! GGUF files: strict, bounds-checked reading, block formats, a writer.

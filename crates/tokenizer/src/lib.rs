@@ -1,0 +1,1 @@
+//! Tokenizers of RWKV GGUF files: World byte trie, byte-level BPE, streaming decode, chat templates.

@@ -1,0 +1,1 @@
+//! Kernels of the RWKV-7 forward pass and their CPU twins.
