@@ -78,9 +78,9 @@ mod tests {
 
     #[test]
     fn a_failing_command_is_an_error_that_names_it() {
-        let error = run(cargo().arg("no-such-subcommand"))
-            .unwrap_err()
-            .to_string();
+        let mut command = cargo();
+        command.arg("no-such-subcommand").stderr(Stdio::null());
+        let error = run(&mut command).unwrap_err().to_string();
         assert!(error.contains("cargo no-such-subcommand"), "{error}");
     }
 
