@@ -108,9 +108,20 @@ impl GgufFile {
             .by_name
             .binary_search_by(|&index| self.tensors[index as usize].name.as_str().cmp(name));
         let info = &self.tensors[self.by_name[place.ok()?] as usize];
+        Some(Tensor {
+            info,
+            data: self.data(info),
+        })
+    }
+
+    /// The encoded elements of one of this file's [`tensors`](Self::tensors), without a search for its name.
+    ///
+    /// # Panics
+    ///
+    /// Possibly, if `info` describes a tensor of another file.
+    pub fn data(&self, info: &TensorInfo) -> &[u8] {
         // In bounds: the header walk has compared every extent with the file's length.
-        let data = &self.source[info.offset as usize..(info.offset + info.bytes) as usize];
-        Some(Tensor { info, data })
+        &self.source[info.offset as usize..(info.offset + info.bytes) as usize]
     }
 }
 

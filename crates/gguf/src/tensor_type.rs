@@ -94,6 +94,17 @@ const TABLE: [Row; 34] = {
     ]
 };
 
+/// Where in the table each number's row stands.
+const PLACES: [usize; 42] = {
+    let mut places = [0; 42];
+    let mut place = 0;
+    while place < TABLE.len() {
+        places[TABLE[place].0 as usize] = place;
+        place += 1;
+    }
+    places
+};
+
 /// Types that ggml once had and took out again, with their numbers. Files that hold them must be made anew.
 const REMOVED: [(u32, &str); 8] = [
     (4, "Q4_2"),
@@ -163,8 +174,7 @@ impl TensorType {
     }
 
     fn row(self) -> &'static Row {
-        let index = TABLE.iter().position(|row| row.0 as u32 == self as u32);
-        &TABLE[index.unwrap_or_default()]
+        &TABLE[PLACES[self as usize]]
     }
 }
 
