@@ -9,7 +9,8 @@ use crate::{
     source::Source,
 };
 
-/// The metadata of one file. Scalars are held decoded; arrays and long strings stay views on the file's bytes.
+/// The metadata of one file. Scalars are held decoded; arrays and long strings stay views on the
+/// file's bytes.
 pub struct Metadata {
     source: Arc<Source>,
     values: BTreeMap<String, Stored>,
@@ -138,7 +139,8 @@ impl Metadata {
         })
     }
 
-    /// The elements of an array of strings. They are bytes: whether UTF-8 is needed, the caller knows.
+    /// The elements of an array of strings. They are bytes: whether UTF-8 is needed, the caller
+    /// knows.
     pub fn strings(&self, key: &str) -> Result<Strings<'_>, Error> {
         let array = self.array(key, "an array of strings", |element| {
             element == ValueType::String

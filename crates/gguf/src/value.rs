@@ -37,7 +37,8 @@ impl ValueType {
         self as u32
     }
 
-    /// Bytes of one value in the file, or the fewest for strings (their length) and arrays (element type and count).
+    /// Bytes of one value in the file, or the fewest for strings (their length) and arrays (element
+    /// type and count).
     pub(crate) fn min_bytes(self) -> u64 {
         use ValueType::*;
         match self {
@@ -125,7 +126,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes do not suffice.
+    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes
+    /// do not suffice.
     fn read(ty: ValueType, bytes: &mut &'a [u8]) -> Option<Value<'a>> {
         Some(match ty {
             ValueType::U8 => Value::U8(u8::from_le_bytes(split(bytes)?)),
@@ -145,7 +147,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// An array of metadata values, still in its file encoding; elements are decoded as they are asked for.
+/// An array of metadata values, still in its file encoding; elements are decoded as they are asked
+/// for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Array<'a> {
     element: ValueType,
@@ -154,7 +157,8 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// Reads an array (element type, count, elements) from the front of `bytes`, which moves on to what follows.
+    /// Reads an array (element type, count, elements) from the front of `bytes`, which moves on to
+    /// what follows.
     pub(crate) fn read(bytes: &mut &'a [u8]) -> Option<Array<'a>> {
         let element = ValueType::from_number(u32::from_le_bytes(split(bytes)?))?;
         let len = u64::from_le_bytes(split(bytes)?);
