@@ -55,6 +55,8 @@ fn is_unfinished_character(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     #[test]
     fn holds_back_each_byte_of_an_unfinished_character() {
@@ -78,5 +80,28 @@ mod tests {
         assert_eq!(decoder.finish(), "\u{FFFD}");
         assert_eq!(decoder.push(b"y"), "y");
         assert_eq!(decoder.finish(), "");
+    }
+
+    /// Whole characters of every length, their parts, and bytes that never belong to any.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            any::<char>().prop_map(|character| character.to_string().into_bytes()),
+            vec(any::<u8>(), 0..4),
+            vec(
+                prop::sample::select(b"a\x80\xBF\xC3\xE0\xE2\xED\xF0\xF4\xFF".to_vec()),
+                0..6
+            ),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_lossy_text_of_the_whole(pieces in vec(piece(), 0..30)) {
+            let mut decoder = StreamDecoder::new();
+            let mut text: String = pieces.iter().map(|piece| decoder.push(piece)).collect();
+            text += &decoder.finish();
+            let whole = pieces.concat();
+            prop_assert_eq!(text, String::from_utf8_lossy(&whole));
+        }
     }
 }

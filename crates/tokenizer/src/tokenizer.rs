@@ -29,8 +29,8 @@ pub struct Tokenizer {
 }
 
 enum Algorithm {
-    World(World),
-    ByteLevelBpe(Bpe),
+    World(Box<World>),
+    ByteLevelBpe(Box<Bpe>),
 }
 
 /// The kinds of tokenizer.
@@ -158,10 +158,8 @@ impl fmt::Debug for Tokenizer {
 impl Algorithm {
     fn from_gguf(metadata: &Metadata) -> Result<Self, Error> {
         match metadata.str(MODEL)? {
-            "rwkv" => Ok(Self::World(World::new(&vocabulary::read_entries(
-                metadata,
-            )?)?)),
-            "gpt2" => Ok(Self::ByteLevelBpe(read_bpe(metadata)?)),
+            "rwkv" => Ok(Self::World(Box::new(read_world(metadata)?))),
+            "gpt2" => Ok(Self::ByteLevelBpe(Box::new(read_bpe(metadata)?))),
             other => Err(Error::UnsupportedModel {
                 found: other.to_owned(),
             }),
@@ -174,6 +172,10 @@ impl Algorithm {
             Self::ByteLevelBpe(bpe) => bpe.vocabulary(),
         }
     }
+}
+
+fn read_world(metadata: &Metadata) -> Result<World, Error> {
+    World::new(&vocabulary::read_entries(metadata)?)
 }
 
 fn read_bpe(metadata: &Metadata) -> Result<Bpe, Error> {

@@ -65,12 +65,12 @@ pub(crate) fn read_entries(metadata: &Metadata) -> Result<Vec<Entry<'_>>, Error>
 }
 
 fn entry(id: u32, text: &[u8], number: i32) -> Result<Entry<'_>, Error> {
-    let expected = "a number from 1 to 6";
-    let ty = TokenType::from_number(number).ok_or_else(|| Error::TokenType {
+    let unknown_type = Error::TokenType {
         token: id,
         found: number,
-        expected,
-    })?;
+        expected: "a number from 1 to 6",
+    };
+    let ty = TokenType::from_number(number).ok_or(unknown_type)?;
     Ok(Entry { id, text, ty })
 }
 

@@ -65,7 +65,7 @@ pub struct ChatTemplate {
 #[derive(Debug)]
 enum Layout {
     World,
-    Jinja(JinjaLayout),
+    Jinja(Box<JinjaLayout>),
 }
 
 impl ChatTemplate {
@@ -77,7 +77,7 @@ impl ChatTemplate {
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, Error> {
         let layout = match metadata.opt_str(TEMPLATE)? {
             None | Some(WORLD) => Layout::World,
-            Some(source) => Layout::Jinja(JinjaLayout::new(source)?),
+            Some(source) => Layout::Jinja(Box::new(JinjaLayout::new(source)?)),
         };
         Ok(Self {
             layout,
