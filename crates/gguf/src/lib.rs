@@ -26,6 +26,8 @@ mod formats;
 mod header;
 mod limits;
 mod metadata;
+// gguf-rs draws tables on a terminal, which a browser has not.
+#[cfg_attr(target_family = "wasm", path = "scalars_in_place.rs")]
 mod scalars;
 mod source;
 mod tensor_type;

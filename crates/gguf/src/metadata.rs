@@ -17,7 +17,10 @@ pub struct Metadata {
 }
 
 enum Stored {
+    /// Decoded by gguf-rs.
     Scalar(Scalar),
+    /// A number or a truth value that gguf-rs was not given.
+    Number(Value<'static>),
     /// A string that stays in the file: the range of its bytes.
     Text(Range<usize>),
     /// An array that stays in the file: the range of its elements.
@@ -32,12 +35,15 @@ impl Metadata {
             .into_iter()
             .enumerate()
             .map(|(index, entry)| {
-                let stored = match (decoded.remove(&index), entry.ty) {
-                    (Some(scalar), _) => Stored::Scalar(scalar),
-                    (None, ValueType::Array) => {
-                        Stored::Array(entry.element, entry.count, entry.payload)
-                    }
-                    (None, _) => Stored::Text(entry.payload),
+                let number = || Value::read_number(entry.ty, &mut &source[entry.value.clone()]);
+                let stored = if let Some(scalar) = decoded.remove(&index) {
+                    Stored::Scalar(scalar)
+                } else if entry.ty == ValueType::Array {
+                    Stored::Array(entry.element, entry.count, entry.payload)
+                } else if let Some(number) = number() {
+                    Stored::Number(number)
+                } else {
+                    Stored::Text(entry.payload)
                 };
                 (entry.key.to_owned(), stored)
             })
@@ -222,8 +228,8 @@ impl Metadata {
 
     fn value<'a>(&'a self, stored: &'a Stored) -> Value<'a> {
         match stored {
-            Stored::Scalar(Scalar::Plain(value)) => *value,
-            Stored::Scalar(Scalar::Text(text)) => Value::String(text.as_bytes()),
+            Stored::Scalar(scalar) => scalar.value(),
+            Stored::Number(number) => *number,
             Stored::Text(range) => Value::String(&self.source[range.clone()]),
             Stored::Array(element, len, range) => {
                 Value::Array(Array::new(*element, *len, &self.source[range.clone()]))

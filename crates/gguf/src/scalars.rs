@@ -3,7 +3,7 @@
 //! gguf-rs decodes into JSON values: it must not see unchecked bytes, and it would copy a large
 //! array or string several times over. So it is handed a small file of its own, made of the checked
 //! scalars alone, with numbers for keys. What JSON cannot carry stays ours: strings that are long
-//! or not UTF-8, which are read in place, and floats that are not finite.
+//! or not UTF-8, and floats that are not finite.
 
 use std::{collections::HashMap, io::Cursor};
 
@@ -22,7 +22,16 @@ pub(crate) enum Scalar {
     Text(String),
 }
 
-/// Decodes the scalars among `entries`; the result maps an entry's index to its value. Strings that
+impl Scalar {
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Scalar::Plain(value) => *value,
+            Scalar::Text(text) => Value::String(text.as_bytes()),
+        }
+    }
+}
+
+/// Decodes the scalars among `entries`; the result maps an entry's index to its value. Those that
 /// are not in it are to be read in place.
 pub(crate) fn decode(
     source: &Source,
@@ -31,11 +40,8 @@ pub(crate) fn decode(
     let mut decoded = HashMap::new();
     let mut small_file = SmallFile::default();
     for (index, entry) in entries.iter().enumerate() {
-        let raw = &source[entry.value.clone()];
-        if let Some(float) = non_finite(entry.ty, raw) {
-            decoded.insert(index, Scalar::Plain(float));
-        } else if small_file.suits(entry.ty, &source[entry.payload.clone()]) {
-            small_file.push(index, entry.ty, raw);
+        if small_file.suits(entry.ty, &source[entry.payload.clone()]) {
+            small_file.push(index, entry.ty, &source[entry.value.clone()]);
         }
     }
     for (index, json) in small_file.decode(source)? {
@@ -69,7 +75,7 @@ impl SmallFile {
                 self.body.len() + payload.len() <= SMALL_FILE_BYTES
                     && std::str::from_utf8(payload).is_ok()
             }
-            _ => true,
+            _ => !is_non_finite(ty, payload),
         }
     }
 
@@ -127,17 +133,11 @@ fn scalar(ty: ValueType, json: &Json) -> Option<Scalar> {
     }))
 }
 
-/// The float in `raw`, if it is one and JSON has no word for it.
-fn non_finite(ty: ValueType, raw: &[u8]) -> Option<Value<'static>> {
-    match ty {
-        ValueType::F32 => {
-            let number = f32::from_le_bytes(raw.try_into().ok()?);
-            (!number.is_finite()).then_some(Value::F32(number))
-        }
-        ValueType::F64 => {
-            let number = f64::from_le_bytes(raw.try_into().ok()?);
-            (!number.is_finite()).then_some(Value::F64(number))
-        }
-        _ => None,
+/// Whether this is a float that JSON has no word for.
+fn is_non_finite(ty: ValueType, payload: &[u8]) -> bool {
+    match Value::read_number(ty, &mut &*payload) {
+        Some(Value::F32(number)) => !number.is_finite(),
+        Some(Value::F64(number)) => !number.is_finite(),
+        _ => false,
     }
 }

@@ -126,9 +126,20 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes
-    /// do not suffice.
+    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes do
+    /// not suffice.
     fn read(ty: ValueType, bytes: &mut &'a [u8]) -> Option<Value<'a>> {
+        match ty {
+            ValueType::String => split_string(bytes).map(Value::String),
+            ValueType::Array => Array::read(bytes).map(Value::Array),
+            _ => Value::read_number(ty, bytes),
+        }
+    }
+}
+
+impl Value<'static> {
+    /// Reads a number or a truth value as [`read`](Value::read) does; `None` for the other types too.
+    pub(crate) fn read_number(ty: ValueType, bytes: &mut &[u8]) -> Option<Value<'static>> {
         Some(match ty {
             ValueType::U8 => Value::U8(u8::from_le_bytes(split(bytes)?)),
             ValueType::I8 => Value::I8(i8::from_le_bytes(split(bytes)?)),
@@ -138,11 +149,10 @@ impl<'a> Value<'a> {
             ValueType::I32 => Value::I32(i32::from_le_bytes(split(bytes)?)),
             ValueType::F32 => Value::F32(f32::from_le_bytes(split(bytes)?)),
             ValueType::Bool => Value::Bool(u8::from_le_bytes(split(bytes)?) != 0),
-            ValueType::String => Value::String(split_string(bytes)?),
-            ValueType::Array => Value::Array(Array::read(bytes)?),
             ValueType::U64 => Value::U64(u64::from_le_bytes(split(bytes)?)),
             ValueType::I64 => Value::I64(i64::from_le_bytes(split(bytes)?)),
             ValueType::F64 => Value::F64(f64::from_le_bytes(split(bytes)?)),
+            ValueType::String | ValueType::Array => return None,
         })
     }
 }
