@@ -22,8 +22,7 @@ pub(crate) fn magnitude(values: &[f32]) -> f64 {
 
 /// Describes a difference that is within its limit, or one that is not.
 pub(crate) fn within(what: &str, difference: f64, limit: f64) -> Result<String, String> {
-    // Negated, so that a difference that is not a number fails.
-    if !(difference <= limit) {
+    if difference.is_nan() || difference > limit {
         return Err(format!(
             "{what} {difference:.1e} from the golden, expected at most {limit:.1e}"
         ));

@@ -3,6 +3,8 @@
 //! A golden is a JSON file with prompts and what the reference made of them, and perhaps a safetensors file beside it
 //! with the intermediate results for the prompt called `short`. [`check_session`] and [`check_vectors`] put any backend
 //! through it, [`check_taps`] the CPU model; [`check_directory`] does all that a directory has goldens for.
+//!
+//! [`synth`] makes random models of any shape, for tests that no golden covers.
 
 mod blocks;
 mod difference;
@@ -10,6 +12,7 @@ mod directory;
 mod golden;
 mod hex;
 mod model;
+pub mod synth;
 mod vectors;
 mod world;
 
