@@ -126,6 +126,15 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value of either floating-point type as `f32`; `None` for the other types.
+    pub fn float(&self) -> Option<f32> {
+        match *self {
+            Value::F32(number) => Some(number),
+            Value::F64(number) => Some(number as f32),
+            _ => None,
+        }
+    }
+
     /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes do
     /// not suffice.
     fn read(ty: ValueType, bytes: &mut &'a [u8]) -> Option<Value<'a>> {
