@@ -1,5 +1,11 @@
 //! Files and input that cannot be run are refused by name, before anything is computed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
 use std::sync::Arc;
 use thalweg_conformance::synth::{self, Tensor, Types};
 use thalweg_gguf::writer::GgufWriter;
