@@ -30,11 +30,11 @@ pub(crate) struct ModelFlags {
     pub(crate) backend: Backend,
 
     /// Prompt tokens read at once, from 1 to 4096; the text does not depend on it
-    #[arg(long, value_name = "N", default_value_t, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t)]
     pub(crate) chunk_size: ChunkSize,
 
     /// Threads of the CPU backend, from 1 to 1024 [default: all cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 
     /// Look at every weight before the start and refuse infinite ones
@@ -111,35 +111,35 @@ fn read_standard_input() -> Result<Vec<u8>, Failure> {
 )]
 pub(crate) struct SamplerFlags {
     /// Below 1 safer, above 1 wilder; 0 always takes the most probable token
-    #[arg(long, value_name = "T", default_value_t = SamplerSettings::default().temperature, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", value_parser = number, default_value_t = SamplerSettings::default().temperature)]
     temp: f32,
 
     /// Choose among the K most probable tokens; 0 for all
-    #[arg(long, value_name = "K", default_value_t = SamplerSettings::default().top_k)]
+    #[arg(long, value_name = "K", value_parser = whole_number::<usize>, default_value_t = SamplerSettings::default().top_k)]
     top_k: usize,
 
     /// Choose among the most probable tokens that hold this share of the probability; 1 for all
-    #[arg(long, value_name = "P", default_value_t = SamplerSettings::default().top_p, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", value_parser = number, default_value_t = SamplerSettings::default().top_p)]
     top_p: f32,
 
     /// Choose among tokens at least this share as probable as the best; 0 for all
-    #[arg(long, value_name = "P", default_value_t = SamplerSettings::default().min_p, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", value_parser = number, default_value_t = SamplerSettings::default().min_p)]
     min_p: f32,
 
     /// Taken off the logit of tokens generated before
-    #[arg(long, value_name = "X", default_value_t = SamplerSettings::default().presence_penalty, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number, default_value_t = SamplerSettings::default().presence_penalty)]
     presence_penalty: f32,
 
     /// Taken off the logit of a token for each time it was generated before
-    #[arg(long, value_name = "X", default_value_t = SamplerSettings::default().frequency_penalty, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number, default_value_t = SamplerSettings::default().frequency_penalty)]
     frequency_penalty: f32,
 
     /// What these counts are multiplied by at each token: 1 never forgets
-    #[arg(long, value_name = "X", default_value_t = SamplerSettings::default().penalty_decay, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number, default_value_t = SamplerSettings::default().penalty_decay)]
     penalty_decay: f32,
 
     /// Makes a run repeatable; the summary names the one used [default: random]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<u64>)]
     seed: Option<u64>,
 }
 
@@ -165,6 +165,18 @@ impl SamplerFlags {
 fn random_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) >> 32
+}
+
+/// A number; its range is checked where it is used.
+fn number(text: &str) -> Result<f32, String> {
+    text.parse()
+        .map_err(|_| "expected a number such as 0.8".to_owned())
+}
+
+/// A count or a seed.
+pub(crate) fn whole_number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number from 0 up, such as 40".to_owned())
 }
 
 /// Token ids as people write them: separated by commas or white space, at least one.

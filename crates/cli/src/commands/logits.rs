@@ -12,8 +12,8 @@ use crate::flags::{ModelFlags, TokenIds};
 use crate::output;
 
 const AFTER_HELP: &str = "\
-The file holds 32-bit floats, little endian, one for each token of the vocabulary; with --all one such row for each id,
-in order. Nothing is added to the ids, and the state starts at zero.
+The file holds 32-bit floats, little endian, one for each token of the vocabulary; with --all one such row for each \
+id, in order. Nothing is added to the ids, and the state starts at zero.
 
 Examples:
   thalweg logits -m model.gguf --ids 33,45,2 -o last.f32

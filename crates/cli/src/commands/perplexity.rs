@@ -12,8 +12,8 @@ use crate::flags::ModelFlags;
 use crate::output;
 
 const AFTER_HELP: &str = "\
-The text is tokenised whole and cut into windows of 512 tokens, each read from a fresh state with the begin-of-text
-token (if the model asks for one) in its first place; the last 255 tokens of each window are scored, and a tail that
+The text is tokenised whole and cut into windows of 512 tokens, each read from a fresh state with the begin-of-text \
+token (if the model asks for one) in its first place; the last 255 tokens of each window are scored, and a tail that \
 does not fill a window is dropped. llama-perplexity -c 512 measures in the same way.
 
 Examples:
