@@ -135,8 +135,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes do
-    /// not suffice.
+    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes
+    /// do not suffice.
     fn read(ty: ValueType, bytes: &mut &'a [u8]) -> Option<Value<'a>> {
         match ty {
             ValueType::String => split_string(bytes).map(Value::String),
@@ -147,7 +147,7 @@ impl<'a> Value<'a> {
 }
 
 impl Value<'static> {
-    /// Reads a number or a truth value as [`read`](Value::read) does; `None` for the other types too.
+    /// Reads a number or a truth value as [`read`](Value::read) does; `None` also for other types.
     pub(crate) fn read_number(ty: ValueType, bytes: &mut &[u8]) -> Option<Value<'static>> {
         Some(match ty {
             ValueType::U8 => Value::U8(u8::from_le_bytes(split(bytes)?)),
