@@ -72,8 +72,9 @@ fn made_up_world_vocabulary(bpe: &Tokenizer) -> GgufFile {
         .collect();
     let bytes = (0..=255).map(|byte| vec![byte]);
     let single = pieces.iter().map(|piece| piece.to_vec());
-    let double =
-        (0..).map(|n| [pieces[n % pieces.len()], pieces[n * 7919 % pieces.len()]].concat());
+    let double = pieces
+        .iter()
+        .flat_map(|second| pieces.iter().map(move |first| [*first, *second].concat()));
     let mut tokens = BTreeSet::new();
     for token in bytes
         .chain(single)
