@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     conversation.set_system(args.system.as_deref().unwrap_or_default());
     let mut editor = Editor::new()?;
     if output::is_watched() {
-        output::note("Type a line to begin, /help for the commands.");
+        conversation.introduce();
     }
     let mut last_was_interrupt = false;
     loop {

@@ -98,7 +98,11 @@ fn read_prompt(
     tokens: &[u32],
     interrupt: &AtomicBool,
 ) -> Result<Prefill, Failure> {
-    let bar = output::progress(tokens.len(), "reading the prompt");
+    let bar = output::progress(
+        tokens.len(),
+        model.chunk_size.tokens(),
+        "reading the prompt",
+    );
     let result = prefill(
         model.session.as_mut(),
         tokens,

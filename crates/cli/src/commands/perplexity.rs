@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut model = args.model.start(file)?;
 
     let start = Instant::now();
-    let bar = output::progress(tokens.len() / WINDOW, "windows");
+    let bar = output::progress(tokens.len() / WINDOW, 1, "windows");
     let figures = perplexity(
         model.session.as_mut(),
         &tokens,

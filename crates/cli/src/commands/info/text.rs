@@ -38,7 +38,7 @@ impl fmt::Display for Summary {
             format!("{} in {} tensors", grouped(self.parameters), self.tensors),
         )?;
         for (ty, total) in &self.types {
-            let text = format!("{} tensors, {}", total.tensors, mebibytes(total.bytes));
+            let text = format!("{} in {} tensors", mebibytes(total.bytes), total.tensors);
             line(&format!("  {ty}"), text)?;
         }
         line("tokenizer", self.tokenizer_text())?;
