@@ -4,6 +4,7 @@
 //! from pieces of English. The text is made of such pieces too, common ones more often.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
+#![allow(clippy::expect_used, reason = "a bench's way of failing")]
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
