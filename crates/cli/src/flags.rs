@@ -1,8 +1,10 @@
 //! Flags that several commands share: the model, the prompt, the sampler.
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -72,7 +74,7 @@ impl Text {
             return Ok(prompt.as_encoded_bytes().to_vec());
         }
         match &self.file {
-            Some(path) => std::fs::read(path).map_err(|error| Failure::path("read", path, &error)),
+            Some(path) => read_file(path),
             None => read_standard_input(),
         }
     }
@@ -87,21 +89,44 @@ impl Text {
     }
 }
 
+/// Bytes of text that one command reads at most: far more than anyone waits for, and endless input ends in an error.
+const TEXT_BYTES: u64 = 1 << 30;
+
+/// The contents of a text file.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = File::open(path)
+        .and_then(read_bounded)
+        .map_err(|error| Failure::path("read", path, &error))?;
+    bytes.ok_or_else(|| too_long(path.display()))
+}
+
 fn read_standard_input() -> Result<Vec<u8>, Failure> {
-    let mut stdin = io::stdin().lock();
+    let stdin = io::stdin().lock();
     if stdin.is_terminal() {
         return Err(Failure::Usage(
             "there is no text: standard input is a terminal, expected -p TEXT, -f FILE or a pipe; give one of these"
                 .to_owned(),
         ));
     }
-    let mut bytes = Vec::new();
-    stdin.read_to_end(&mut bytes).map_err(|error| {
+    let bytes = read_bounded(stdin).map_err(|error| {
         Failure::Path(format!(
             "cannot read standard input: {error}; check where it comes from, or give -p or -f"
         ))
     })?;
-    Ok(bytes)
+    bytes.ok_or_else(|| too_long("standard input"))
+}
+
+/// Everything there is to read; nothing if that is more than [`TEXT_BYTES`].
+fn read_bounded(reader: impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    reader.take(TEXT_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= TEXT_BYTES))
+}
+
+fn too_long(source: impl Display) -> Failure {
+    Failure::Usage(format!(
+        "{source} holds more than {TEXT_BYTES} bytes of text, expected at most that; give it in parts"
+    ))
 }
 
 /// How tokens are chosen.

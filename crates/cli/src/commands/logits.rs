@@ -8,7 +8,7 @@ use thalweg_engine::ChunkSize;
 use thalweg_rwkv::{Session, Wanted};
 
 use crate::failure::Failure;
-use crate::flags::{ModelFlags, TokenIds};
+use crate::flags::{self, ModelFlags, TokenIds};
 use crate::output;
 
 const AFTER_HELP: &str = "\
@@ -74,7 +74,7 @@ impl Ids {
         let Some(path) = &self.ids_file else {
             return Ok(self.ids.iter().flat_map(|ids| ids.0.clone()).collect());
         };
-        let bytes = std::fs::read(path).map_err(|error| Failure::path("read", path, &error))?;
+        let bytes = flags::read_file(path)?;
         let ids: TokenIds = String::from_utf8_lossy(&bytes)
             .parse()
             .map_err(|error| Failure::Usage(format!("--ids-file {}: {error}", path.display())))?;

@@ -8,7 +8,7 @@ use thalweg_engine::{Perplexity, WINDOW, perplexity};
 use thalweg_tokenizer::Tokenizer;
 
 use crate::failure::Failure;
-use crate::flags::ModelFlags;
+use crate::flags::{self, ModelFlags};
 use crate::output;
 
 const AFTER_HELP: &str = "\
@@ -41,8 +41,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let text =
-        std::fs::read(&args.file).map_err(|error| Failure::path("read", &args.file, &error))?;
+    let text = flags::read_file(&args.file)?;
     let file = args.model.open()?;
     let tokenizer = Tokenizer::from_gguf(file.metadata())?;
     let begin_of_text = tokenizer.bos_id().filter(|_| tokenizer.add_bos());
