@@ -1,1 +1,23 @@
 //! The RWKV-7 model: hyperparameters, weights, state, forward pass on the CPU twins.
+//!
+//! [`Hyperparameters`] and [`tensors`] say what a file must hold; [`CpuModel`] runs it; a [`Session`] is one sequence
+//! on whatever backend, and all that the layers above need to know.
+
+mod cpu;
+mod error;
+mod hyperparameters;
+mod memory;
+mod session;
+mod state;
+#[cfg(feature = "synth")]
+pub mod synth;
+mod taps;
+pub mod tensors;
+
+pub use cpu::{CpuModel, CpuSession};
+pub use error::Error;
+pub use hyperparameters::{Hyperparameters, Ranks};
+pub use memory::MemoryEstimate;
+pub use session::{Session, Wanted};
+pub use state::State;
+pub use taps::Taps;

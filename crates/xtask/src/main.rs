@@ -1,3 +1,58 @@
-//! xtask.
+//! Build tasks of the workspace: `cargo xtask TASK`.
 
-fn main() {}
+// A build task talks to the person who started it.
+#![allow(clippy::print_stderr)]
+
+mod check_targets;
+mod conformance;
+mod machine;
+mod shell;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::machine::Consent;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build tasks of the workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make the machine ready and run all tests of the workspace.
+    Test {
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Compare the model and the tokenizer with reference data that is not part of the repository.
+    Conformance {
+        /// The folder with `models` and `golden` in it.
+        dir: PathBuf,
+    },
+    /// Type-check the workspace for Windows and macOS, and its libraries for the browser.
+    CheckTargets {
+        #[command(flatten)]
+        consent: Consent,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Test { consent } => test::run(&consent),
+        Task::Conformance { dir } => conformance::run(&dir),
+        Task::CheckTargets { consent } => check_targets::run(&consent),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
