@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::work::mebibytes;
 use crate::{Context, Error};
 
 /// A buffer that kernels read and write; clones share it. It starts out zero.
@@ -128,17 +127,17 @@ impl Allocation {
         usage: wgpu::BufferUsages,
     ) -> Result<Allocation, Error> {
         let (limits, adapter) = (context.limits(), context.adapter());
-        if bytes > limits.buffer_bytes {
+        // Copies and storage arrays work in words of four bytes, and an empty buffer cannot be bound.
+        let rounded = bytes.max(4).checked_next_multiple_of(4);
+        let Some(bytes) = rounded.filter(|rounded| *rounded <= limits.buffer_bytes) else {
             return Err(Error::Limit {
-                what: format!("{label} ({})", mebibytes(bytes)),
+                what: label.to_owned(),
                 limit: "bytes per buffer",
                 needed: bytes,
                 offered: limits.buffer_bytes,
                 adapter: adapter.name.clone(),
             });
-        }
-        // Copies and storage arrays work in words of four bytes, and an empty buffer cannot be bound.
-        let bytes = bytes.max(4).next_multiple_of(4);
+        };
         let descriptor = wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,

@@ -13,7 +13,8 @@ use crate::listing::list;
 use crate::scope::{Failures, catch, lock};
 use crate::work::Rate;
 use crate::{
-    Adapter, Buffer, DeviceRequest, Error, Feature, Kernel, Limits, Pipeline, ReadBuffer, Work,
+    Adapter, Backend, Buffer, DeviceRequest, Error, Feature, Kernel, Limits, Pipeline, ReadBuffer,
+    Work,
 };
 
 /// An open device with its queue, its compiled kernels and the count of its memory.
@@ -57,6 +58,17 @@ impl Context {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new(request: &DeviceRequest) -> Result<Context, Error> {
         pollster::block_on(Context::open(request))
+    }
+
+    /// Opens a GPU or, where there is none, a software adapter: for tests, which fail where there is neither.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn of_any_kind() -> Result<Context, Error> {
+        Context::new(&DeviceRequest::default()).or_else(|_| {
+            Context::new(&DeviceRequest {
+                backend: Backend::Vulkan,
+                ..DeviceRequest::default()
+            })
+        })
     }
 
     /// Opens the device that `request` means, as the browser needs it: without blocking.
@@ -216,7 +228,7 @@ impl Context {
         self.wait_for(None, doing)
     }
 
-    /// Waits for one submission, or for all. A device that takes ten times as long as its slowest kind is given up.
+    /// Waits for one submission, or for all. A device that takes ten times as long as its slow kin is given up.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn wait_for(
         &self,
@@ -224,9 +236,18 @@ impl Context {
         doing: &str,
     ) -> Result<(), Error> {
         let pending = Duration::from_micros(self.pending_us.swap(0, Ordering::Relaxed));
-        let timeout = Duration::from_secs(60) + 10 * pending;
+        self.wait_at_most(Duration::from_secs(60) + 10 * pending, submission, doing)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait_at_most(
+        &self,
+        timeout: Duration,
+        submission_index: Option<wgpu::SubmissionIndex>,
+        doing: &str,
+    ) -> Result<(), Error> {
         let finished = self.poll(wgpu::PollType::Wait {
-            submission_index: submission,
+            submission_index,
             timeout: Some(timeout),
         });
         self.failures.check(doing, 0)?;
@@ -237,6 +258,11 @@ impl Context {
                 seconds: timeout.as_secs_f64(),
             }),
         }
+    }
+
+    /// Gives the device up: whatever is asked of it from now on fails with [`Error::DeviceLost`].
+    pub fn destroy(&self) {
+        self.device.destroy();
     }
 
     /// Lets wgpu notice what the device has done.
@@ -301,5 +327,66 @@ impl Context {
     /// The count of buffer bytes, to be kept by the buffers themselves.
     pub(crate) fn buffer_bytes(&self) -> &Arc<AtomicU64> {
         &self.buffer_bytes
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::{Binding, BindingKind, PlanBuilder, Workgroups};
+
+    #[test]
+    fn a_device_that_does_not_answer_in_time_is_an_error() {
+        let context = Context::of_any_kind().unwrap();
+        let kernel = Kernel {
+            name: "spin",
+            wgsl: "@group(0) @binding(0) var<storage, read_write> sum: array<f32>;
+                @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+                    var x = sum[id.x];
+                    for (var i = 0u; i < 1000000u; i++) { x = x * 0.5 + f32(i); }
+                    sum[id.x] = x;
+                }",
+            entry_point: "main",
+            constants: &[],
+            bindings: &[BindingKind::ReadWrite],
+            workgroup_size: [64, 1, 1],
+            workgroup_bytes: 0,
+        };
+        // SAFETY: 64 workgroups of 64 index 4,096 elements, and the loop is bounded.
+        let pipeline = unsafe { context.pipeline(&kernel) }.unwrap();
+        let sum = context.buffer("sum", 4096 * 4).unwrap();
+        let mut plan = PlanBuilder::new(&context, "spinning");
+        let grid = Workgroups::Linear(64);
+        plan.dispatch(&pipeline, &[Binding::Buffer(&sum)], grid, Work::default())
+            .unwrap();
+        plan.build().unwrap().run(&context).unwrap();
+
+        let waited = context.wait_at_most(Duration::from_micros(1), None, "spinning");
+        assert_eq!(
+            waited,
+            Err(Error::Timeout {
+                doing: "spinning".to_owned(),
+                seconds: 1e-6
+            })
+        );
+        context.wait("spinning").unwrap();
+    }
+
+    #[test]
+    fn a_failure_outside_of_any_scope_is_kept_until_asked_for() {
+        let context = Context::of_any_kind().unwrap();
+        let nonsense = wgpu::BufferDescriptor {
+            label: None,
+            size: 4,
+            usage: wgpu::BufferUsages::empty(),
+            mapped_at_creation: false,
+        };
+        let _ = context.device.create_buffer(&nonsense);
+        let failure = context.failures.check("testing", 0);
+        assert!(
+            matches!(failure, Err(Error::Validation { .. })),
+            "{failure:?}"
+        );
+        assert_eq!(context.failures.check("testing", 0), Ok(()));
     }
 }

@@ -69,6 +69,13 @@ struct Compiled {
     layout: wgpu::BindGroupLayout,
 }
 
+impl PartialEq for Pipeline {
+    /// Whether both are the same compilation.
+    fn eq(&self, other: &Pipeline) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Pipeline {
     /// The kernel's name.
     pub fn name(&self) -> &str {

@@ -208,3 +208,168 @@ fn enumerate(adapters: &[&Adapter]) -> String {
             .join(", "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+
+    fn adapter(index: usize, name: &str, backend: Backend, kind: AdapterKind) -> Adapter {
+        Adapter {
+            index,
+            name: name.to_owned(),
+            backend,
+            kind,
+            software: kind == AdapterKind::Cpu,
+            driver: String::new(),
+            driver_info: String::new(),
+            subgroup_sizes: [32, 32],
+            features: Vec::new(),
+            limits: Limits::from(&wgpu::Limits::default()),
+        }
+    }
+
+    /// A machine with a software adapter, an integrated GPU, and a card that two backends offer.
+    fn machine() -> Vec<Adapter> {
+        vec![
+            adapter(0, "llvmpipe", Backend::Vulkan, AdapterKind::Cpu),
+            adapter(1, "Iris Xe", Backend::Vulkan, AdapterKind::Integrated),
+            adapter(2, "GeForce 4090", Backend::Dx12, AdapterKind::Discrete),
+            adapter(3, "GeForce 4090", Backend::Vulkan, AdapterKind::Discrete),
+        ]
+    }
+
+    fn request(backend: Backend, device: Option<&str>) -> DeviceRequest {
+        let device = device.map(|device| device.parse().unwrap());
+        DeviceRequest {
+            backend,
+            device,
+            ..DeviceRequest::default()
+        }
+    }
+
+    fn chosen(
+        adapters: &[Adapter],
+        backend: Backend,
+        device: Option<&str>,
+    ) -> Result<usize, Error> {
+        choose(adapters, &request(backend, device), &Environment::default())
+            .map(|choice| choice.index)
+    }
+
+    #[test]
+    fn auto_takes_the_best_gpu() {
+        assert_eq!(chosen(&machine(), Backend::Auto, None), Ok(3));
+        assert_eq!(chosen(&machine()[..2], Backend::Auto, None), Ok(1));
+    }
+
+    #[test]
+    fn auto_never_takes_a_software_adapter() {
+        let error = chosen(&machine()[..1], Backend::Auto, None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no GPU found; adapters there are: 0 llvmpipe (vulkan, cpu); install or name another driver, \
+             or use --backend cpu"
+        );
+        let error = chosen(&machine(), Backend::Auto, Some("llvm")).unwrap_err();
+        assert_eq!(
+            error,
+            Error::SoftwareAdapter {
+                adapter: "llvmpipe".to_owned(),
+                backend: Backend::Vulkan
+            }
+        );
+    }
+
+    #[test]
+    fn a_named_backend_accepts_a_software_adapter_if_there_is_no_other() {
+        assert_eq!(chosen(&machine()[..1], Backend::Vulkan, None), Ok(0));
+        assert_eq!(chosen(&machine()[..2], Backend::Vulkan, None), Ok(1));
+        assert_eq!(chosen(&machine(), Backend::Vulkan, Some("0")), Ok(0));
+        assert_eq!(chosen(&machine(), Backend::Dx12, None), Ok(2));
+        let error = chosen(&machine(), Backend::Metal, None).unwrap_err();
+        assert!(
+            error.to_string().starts_with("no metal adapter found"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_device_is_named_by_index_or_part_of_its_name() {
+        assert_eq!(chosen(&machine(), Backend::Auto, Some("1")), Ok(1));
+        assert_eq!(chosen(&machine(), Backend::Auto, Some("iris")), Ok(1));
+        // One card that two backends offer is no ambiguity.
+        assert_eq!(chosen(&machine(), Backend::Auto, Some("GEFORCE")), Ok(3));
+    }
+
+    #[test]
+    fn an_unknown_device_is_an_error_that_lists_what_there_is() {
+        for wanted in ["radeon", "4"] {
+            let error = chosen(&machine()[..2], Backend::Vulkan, Some(wanted)).unwrap_err();
+            let available = "0 llvmpipe (vulkan, cpu), 1 Iris Xe (vulkan, integrated)".to_owned();
+            assert_eq!(
+                error,
+                Error::UnknownDevice {
+                    wanted: wanted.to_owned(),
+                    available
+                }
+            );
+        }
+        // It exists, but not for this backend.
+        assert!(chosen(&machine(), Backend::Dx12, Some("1")).is_err());
+    }
+
+    #[test]
+    fn a_name_that_fits_several_devices_is_an_error() {
+        let mut machine = machine();
+        machine.push(adapter(
+            4,
+            "GeForce 4090",
+            Backend::Vulkan,
+            AdapterKind::Discrete,
+        ));
+        let error = chosen(&machine, Backend::Vulkan, Some("GeForce")).unwrap_err();
+        let matches =
+            "3 GeForce 4090 (vulkan, discrete), 4 GeForce 4090 (vulkan, discrete)".to_owned();
+        assert_eq!(
+            error,
+            Error::AmbiguousDevice {
+                wanted: "GeForce".to_owned(),
+                matches
+            }
+        );
+        assert!(matches!(
+            chosen(&machine, Backend::Auto, Some("e")),
+            Err(Error::AmbiguousDevice { .. })
+        ));
+    }
+
+    #[test]
+    fn the_environment_counts_where_the_request_is_silent() {
+        let environment = Environment {
+            backends: Some(wgpu::Backends::DX12),
+            adapter_name: Some("force".to_owned()),
+        };
+        let choice = choose(&machine(), &request(Backend::Auto, None), &environment).unwrap();
+        assert_eq!(
+            choice,
+            Choice {
+                index: 2,
+                reason: "named by WGPU_ADAPTER_NAME".to_owned()
+            }
+        );
+        let choice = choose(
+            &machine(),
+            &request(Backend::Vulkan, Some("1")),
+            &environment,
+        )
+        .unwrap();
+        assert_eq!(
+            choice,
+            Choice {
+                index: 1,
+                reason: "named by --device".to_owned()
+            }
+        );
+    }
+}

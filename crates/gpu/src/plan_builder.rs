@@ -393,3 +393,17 @@ impl<'a> Binding<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Workgroups;
+
+    #[test]
+    fn many_workgroups_are_folded_into_equal_rows() {
+        assert_eq!(Workgroups::Linear(65_535).grid(65_535), Ok([65_535, 1, 1]));
+        assert_eq!(Workgroups::Linear(65_536).grid(65_535), Ok([32_768, 2, 1]));
+        assert_eq!(Workgroups::Linear(200_001).grid(65_535), Ok([50_001, 4, 1]));
+        assert_eq!(Workgroups::Linear(17).grid(4), Err(5));
+        assert_eq!(Workgroups::Grid([4, 9, 1]).grid(8), Err(9));
+    }
+}

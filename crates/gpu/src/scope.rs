@@ -89,15 +89,41 @@ fn typed(error: wgpu::Error, doing: &str, bytes: u64) -> Error {
         wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { doing, bytes },
         wgpu::Error::Validation { description, .. } => Error::Validation {
             doing,
-            message: description,
+            message: causes(&description),
         },
         wgpu::Error::Internal { description, .. } => Error::Internal {
             doing,
-            message: description,
+            message: causes(&description),
         },
     }
 }
 
+/// What wgpu tells, without its customary heading.
+fn causes(description: &str) -> String {
+    let causes = description
+        .strip_prefix("Validation Error\n\nCaused by:\n")
+        .unwrap_or(description);
+    causes.trim().to_owned()
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_ran_out_is_reported_with_what_it_was_needed_for() {
+        let error = typed(
+            wgpu::Error::OutOfMemory {
+                source: "no memory".into(),
+            },
+            "allocating the head",
+            3 << 20,
+        );
+        let message = "out of device memory while allocating the head: 3.0 MiB more were needed";
+        assert_eq!(error.to_string(), message);
+    }
 }
