@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Duration;
 
+use thalweg_shaders::kernels::Kernel;
+
 #[cfg(not(target_arch = "wasm32"))]
 use crate::Uploader;
 use crate::kernel::PipelineKey;
@@ -13,8 +15,7 @@ use crate::listing::list;
 use crate::scope::{Failures, catch, lock};
 use crate::work::Rate;
 use crate::{
-    Adapter, Backend, Buffer, DeviceRequest, Error, Feature, Kernel, Limits, Pipeline, ReadBuffer,
-    Work,
+    Adapter, Backend, Buffer, DeviceRequest, Error, Feature, Limits, Pipeline, ReadBuffer, Work,
 };
 
 /// An open device with its queue, its compiled kernels and the count of its memory.
@@ -212,7 +213,7 @@ impl Context {
     ///
     /// The driver runs the kernel unchecked. It must not index outside of its bindings and arrays, and its loops must
     /// end, for whatever the plan binds to it.
-    pub unsafe fn pipeline(&self, kernel: &Kernel<'_>) -> Result<Pipeline, Error> {
+    pub unsafe fn pipeline(&self, kernel: &Kernel) -> Result<Pipeline, Error> {
         let key = PipelineKey::of(kernel);
         if let Some(pipeline) = lock(&self.pipelines).get(&key) {
             return Ok(pipeline.clone());
@@ -333,21 +334,23 @@ impl Context {
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
-    use crate::{Binding, BindingKind, PlanBuilder, Workgroups};
+    use crate::{Binding, PlanBuilder, Workgroups};
+    use thalweg_shaders::kernels::{Binding as BindingKind, Variant};
 
     #[test]
     fn a_device_that_does_not_answer_in_time_is_an_error() {
         let context = Context::of_any_kind().unwrap();
         let kernel = Kernel {
-            name: "spin",
+            name: "spin".to_owned(),
+            variant: Variant::Plain,
             wgsl: "@group(0) @binding(0) var<storage, read_write> sum: array<f32>;
                 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
                     var x = sum[id.x];
                     for (var i = 0u; i < 1000000u; i++) { x = x * 0.5 + f32(i); }
                     sum[id.x] = x;
-                }",
-            entry_point: "main",
-            constants: &[],
+                }"
+            .to_owned(),
+            constants: Vec::new(),
             bindings: &[BindingKind::ReadWrite],
             workgroup_size: [64, 1, 1],
             workgroup_bytes: 0,

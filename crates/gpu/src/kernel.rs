@@ -1,57 +1,30 @@
-//! Kernels and the pipelines that the driver makes of them.
+//! The pipelines that the driver makes of kernels.
 
 use std::sync::Arc;
 
+use thalweg_shaders::kernels::{Binding as BindingKind, Kernel};
+
 use crate::{Context, Error, Limits};
 
-/// A compute kernel with everything that a pipeline is made from. Its bindings are group 0, numbered from 0.
-#[derive(Debug, Clone, Copy)]
-pub struct Kernel<'a> {
-    /// A name for people.
-    pub name: &'a str,
-    /// The WGSL module.
-    pub wgsl: &'a str,
-    /// The entry point in it.
-    pub entry_point: &'a str,
-    /// Values of its `override` constants.
-    pub constants: &'a [(&'a str, f64)],
-    /// Its bindings, in the order of their numbers.
-    pub bindings: &'a [BindingKind],
-    /// Invocations of a workgroup in each dimension, under the given constants.
-    pub workgroup_size: [u32; 3],
-    /// Bytes of workgroup memory, under the given constants.
-    pub workgroup_bytes: u32,
-}
-
-/// How a kernel uses a binding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BindingKind {
-    /// `var<uniform>`
-    Uniform,
-    /// `var<storage, read>`
-    Read,
-    /// `var<storage, read_write>`
-    ReadWrite,
-}
+/// The name of every kernel's entry point.
+const ENTRY_POINT: &str = "main";
 
 /// What tells one pipeline from another.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PipelineKey {
     wgsl: String,
-    entry_point: String,
     /// Names and the bits of the values.
-    constants: Vec<(String, u64)>,
+    constants: Vec<(&'static str, u64)>,
 }
 
 impl PipelineKey {
-    pub(crate) fn of(kernel: &Kernel<'_>) -> PipelineKey {
+    pub(crate) fn of(kernel: &Kernel) -> PipelineKey {
         PipelineKey {
-            wgsl: kernel.wgsl.to_owned(),
-            entry_point: kernel.entry_point.to_owned(),
+            wgsl: kernel.wgsl.clone(),
             constants: kernel
                 .constants
                 .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.to_bits()))
+                .map(|(name, value)| (*name, value.to_bits()))
                 .collect(),
         }
     }
@@ -64,7 +37,7 @@ pub struct Pipeline(Arc<Compiled>);
 #[derive(Debug)]
 struct Compiled {
     name: String,
-    bindings: Vec<BindingKind>,
+    bindings: &'static [BindingKind],
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
 }
@@ -83,8 +56,8 @@ impl Pipeline {
     }
 
     /// The kernel's bindings, in the order of their numbers.
-    pub fn bindings(&self) -> &[BindingKind] {
-        &self.0.bindings
+    pub fn bindings(&self) -> &'static [BindingKind] {
+        self.0.bindings
     }
 
     pub(crate) fn wgpu(&self) -> &wgpu::ComputePipeline {
@@ -95,7 +68,7 @@ impl Pipeline {
         &self.0.layout
     }
 
-    pub(crate) fn compile(context: &Context, kernel: &Kernel<'_>) -> Result<Pipeline, Error> {
+    pub(crate) fn compile(context: &Context, kernel: &Kernel) -> Result<Pipeline, Error> {
         check_limits(kernel, context.limits(), &context.adapter().name)?;
         let compiled = context.scoped(&format!("compiling kernel {}", kernel.name), 0, || {
             create(context.device(), kernel)
@@ -104,7 +77,7 @@ impl Pipeline {
             Ok(compiled) => Ok(Pipeline(Arc::new(compiled))),
             Err(Error::Validation { message, .. } | Error::Internal { message, .. }) => {
                 Err(Error::Pipeline {
-                    kernel: kernel.name.to_owned(),
+                    kernel: kernel.name.clone(),
                     message,
                 })
             }
@@ -113,23 +86,23 @@ impl Pipeline {
     }
 }
 
-fn create(device: &wgpu::Device, kernel: &Kernel<'_>) -> Compiled {
+fn create(device: &wgpu::Device, kernel: &Kernel) -> Compiled {
     let entries: Vec<_> = (0..)
         .zip(kernel.bindings)
         .map(|(number, kind)| layout_entry(number, *kind))
         .collect();
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some(kernel.name),
+        label: Some(&kernel.name),
         entries: &entries,
     });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(kernel.name),
+        label: Some(&kernel.name),
         bind_group_layouts: &[Some(&layout)],
         immediate_size: 0,
     });
     let source = wgpu::ShaderModuleDescriptor {
-        label: Some(kernel.name),
-        source: wgpu::ShaderSource::Wgsl(kernel.wgsl.into()),
+        label: Some(&kernel.name),
+        source: wgpu::ShaderSource::Wgsl((&kernel.wgsl).into()),
     };
     // SAFETY: the caller of `Context::pipeline` vouches for the kernel's indices and loops. The checks left out cost
     // 10 to 30 % of a matvec.
@@ -137,19 +110,19 @@ fn create(device: &wgpu::Device, kernel: &Kernel<'_>) -> Compiled {
         device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked())
     };
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(kernel.name),
+        label: Some(&kernel.name),
         layout: Some(&pipeline_layout),
         module: &module,
-        entry_point: Some(kernel.entry_point),
+        entry_point: Some(ENTRY_POINT),
         compilation_options: wgpu::PipelineCompilationOptions {
-            constants: kernel.constants,
+            constants: &kernel.constants,
             zero_initialize_workgroup_memory: cfg!(target_arch = "wasm32"),
         },
         cache: None,
     });
     Compiled {
-        name: kernel.name.to_owned(),
-        bindings: kernel.bindings.to_vec(),
+        name: kernel.name.clone(),
+        bindings: kernel.bindings,
         pipeline,
         layout,
     }
@@ -174,7 +147,7 @@ fn layout_entry(binding: u32, kind: BindingKind) -> wgpu::BindGroupLayoutEntry {
 }
 
 /// Compares what the kernel needs with what the adapter offers, so that the message names both.
-fn check_limits(kernel: &Kernel<'_>, limits: &Limits, adapter: &str) -> Result<(), Error> {
+fn check_limits(kernel: &Kernel, limits: &Limits, adapter: &str) -> Result<(), Error> {
     let storage_bindings = kernel
         .bindings
         .iter()

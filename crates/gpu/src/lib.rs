@@ -1,7 +1,8 @@
 //! wgpu for compute: adapters, buffers, pipelines, plans, errors. No model in it.
 //!
 //! The way through: [`adapters`] lists what the machine has, [`Context::new`] opens one of them, [`Context::buffer`]
-//! and [`Context::uploader`] put data on it, [`Context::pipeline`] compiles a [`Kernel`], [`PlanBuilder`] strings
+//! and [`Context::uploader`] put data on it, [`Context::pipeline`] compiles a
+//! [`Kernel`](thalweg_shaders::kernels::Kernel), [`PlanBuilder`] strings
 //! dispatches together once and [`Plan::run`] replays them, [`ReadBuffer`] brings results back. Every failure of the
 //! device arrives as an [`Error`] that says what was being done.
 
@@ -24,7 +25,7 @@ pub use adapter::{Adapter, AdapterKind};
 pub use buffer::{Buffer, ReadBuffer};
 pub use context::{AllocatorBytes, Context, Memory};
 pub use error::Error;
-pub use kernel::{BindingKind, Kernel, Pipeline};
+pub use kernel::Pipeline;
 pub use limits::Limits;
 #[cfg(not(target_arch = "wasm32"))]
 pub use listing::adapters;

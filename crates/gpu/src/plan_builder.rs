@@ -1,8 +1,10 @@
 //! Makes plans: checks what is bound, gathers parameters, divides the work into submissions.
 
+use thalweg_shaders::kernels::Binding as BindingKind;
+
 use crate::buffer::Allocation;
 use crate::plan::{Copy, Dispatch, Part, Submission};
-use crate::{BindingKind, Buffer, Context, Error, Pipeline, Plan, ReadBuffer, Work};
+use crate::{Buffer, Context, Error, Pipeline, Plan, ReadBuffer, Work};
 
 /// Seconds of estimated work after which a plan starts a new submission. Watchdogs bite at two seconds.
 const SUBMISSION_SECONDS: f64 = 0.5;

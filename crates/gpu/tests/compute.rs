@@ -1,8 +1,7 @@
 //! Kernels, plans and transfers on whatever adapter the machine has, software adapters included.
 
-use thalweg_gpu::{
-    Binding, BindingKind, Context, Error, Kernel, Pipeline, PlanBuilder, Work, Workgroups,
-};
+use thalweg_gpu::{Binding, Context, Error, Pipeline, PlanBuilder, Work, Workgroups};
+use thalweg_shaders::kernels::{Binding as BindingKind, Kernel, Variant};
 
 const NOTHING: Work = Work {
     flops: 0.0,
@@ -10,38 +9,33 @@ const NOTHING: Work = Work {
 };
 
 /// `values[i] = values[i] * FACTOR + added` for the first `count` of them.
-const SCALE: Kernel<'_> = Kernel {
-    name: "scale",
-    wgsl: "
-        override SIDE: u32 = 64;
-        override FACTOR: f32 = 1.0;
-        struct Parameters { count: u32, added: f32 }
-        @group(0) @binding(0) var<uniform> parameters: Parameters;
-        @group(0) @binding(1) var<storage, read_write> values: array<f32>;
-        @compute @workgroup_size(SIDE)
-        fn main(
-            @builtin(workgroup_id) group: vec3<u32>,
-            @builtin(num_workgroups) groups: vec3<u32>,
-            @builtin(local_invocation_index) local: u32,
-        ) {
-            let i = (group.y * groups.x + group.x) * SIDE + local;
-            if i < parameters.count {
-                values[i] = values[i] * FACTOR + parameters.added;
-            }
-        }",
-    entry_point: "main",
-    constants: &[],
-    bindings: &[BindingKind::Uniform, BindingKind::ReadWrite],
-    workgroup_size: [64, 1, 1],
-    workgroup_bytes: 0,
-};
+const SCALE: &str = "
+    override SIDE: u32;
+    override FACTOR: f32;
+    struct Parameters { count: u32, added: f32 }
+    @group(0) @binding(0) var<uniform> parameters: Parameters;
+    @group(0) @binding(1) var<storage, read_write> values: array<f32>;
+    @compute @workgroup_size(SIDE)
+    fn main(
+        @builtin(workgroup_id) group: vec3<u32>,
+        @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) local: u32,
+    ) {
+        let i = (group.y * groups.x + group.x) * SIDE + local;
+        if i < parameters.count {
+            values[i] = values[i] * FACTOR + parameters.added;
+        }
+    }";
 
 fn scale(context: &Context, side: u32, factor: f64) -> Result<Pipeline, Error> {
-    let constants = [("SIDE", f64::from(side)), ("FACTOR", factor)];
     let kernel = Kernel {
-        constants: &constants,
+        name: "scale".to_owned(),
+        variant: Variant::Plain,
+        wgsl: SCALE.to_owned(),
+        bindings: &[BindingKind::Uniform, BindingKind::ReadWrite],
+        constants: vec![("SIDE", f64::from(side)), ("FACTOR", factor)],
         workgroup_size: [side, 1, 1],
-        ..SCALE
+        workgroup_bytes: 0,
     };
     // SAFETY: the kernel indexes below `count`, which every test keeps within the buffer.
     unsafe { context.pipeline(&kernel) }

@@ -1,33 +1,38 @@
 //! What goes wrong arrives as an error that says what was being done.
 
 use thalweg_gpu::{
-    Backend, Binding, BindingKind, Context, DeviceRequest, DeviceSelector, Error, Kernel,
-    PlanBuilder, Work, Workgroups,
+    Backend, Binding, Context, DeviceRequest, DeviceSelector, Error, Pipeline, PlanBuilder, Work,
+    Workgroups,
 };
+use thalweg_shaders::kernels::{Binding as BindingKind, Kernel, Variant};
 
 const NOTHING: Work = Work {
     flops: 0.0,
     bytes: 0.0,
 };
 
-const COPY: Kernel<'_> = Kernel {
-    name: "copy",
-    wgsl: "
+/// Copies one buffer into another with `side` x `side` invocations.
+fn copy_kernel(side: u32) -> Kernel {
+    let wgsl = "
         override SIDE: u32;
         @group(0) @binding(0) var<storage, read> source: array<u32>;
         @group(0) @binding(1) var<storage, read_write> to: array<u32>;
         @compute @workgroup_size(SIDE, SIDE)
         fn main(@builtin(local_invocation_index) i: u32) {
             if i < arrayLength(&to) { to[i] = source[i]; }
-        }",
-    entry_point: "main",
-    constants: &[("SIDE", 8.0)],
-    bindings: &[BindingKind::Read, BindingKind::ReadWrite],
-    workgroup_size: [8, 8, 1],
-    workgroup_bytes: 0,
-};
+        }";
+    Kernel {
+        name: "copy".to_owned(),
+        variant: Variant::Plain,
+        wgsl: wgsl.to_owned(),
+        bindings: &[BindingKind::Read, BindingKind::ReadWrite],
+        constants: vec![("SIDE", f64::from(side))],
+        workgroup_size: [side, side, 1],
+        workgroup_bytes: 0,
+    }
+}
 
-fn compile(context: &Context, kernel: &Kernel<'_>) -> Result<thalweg_gpu::Pipeline, Error> {
+fn compile(context: &Context, kernel: &Kernel) -> Result<Pipeline, Error> {
     // SAFETY: `to` bounds the index, and `source` is never shorter here.
     unsafe { context.pipeline(kernel) }
 }
@@ -68,15 +73,7 @@ fn a_workgroup_larger_than_the_adapter_allows_is_refused_with_both_numbers() {
     let context = Context::of_any_kind().unwrap();
     let offered = u64::from(context.limits().workgroup_invocations);
     let side = offered.isqrt() as u32 + 1;
-    let constants = [("SIDE", f64::from(side))];
-    let error = compile(
-        &context,
-        &Kernel {
-            constants: &constants,
-            workgroup_size: [side, side, 1],
-            ..COPY
-        },
-    );
+    let error = compile(&context, &copy_kernel(side));
     let adapter = context.adapter().name.clone();
     let expected = Error::Limit {
         what: "kernel copy".to_owned(),
@@ -91,26 +88,27 @@ fn a_workgroup_larger_than_the_adapter_allows_is_refused_with_both_numbers() {
 #[test]
 fn a_kernel_that_does_not_compile_is_named() {
     let context = Context::of_any_kind().unwrap();
+    let sound = copy_kernel(8);
     let broken = [
         Kernel {
-            wgsl: "fn main( {",
-            ..COPY
+            wgsl: "fn main( {".to_owned(),
+            ..sound.clone()
         },
         Kernel {
-            entry_point: "mian",
-            ..COPY
+            wgsl: sound.wgsl.replace("main", "mian"),
+            ..sound.clone()
         },
         Kernel {
-            constants: &[],
-            ..COPY
+            constants: Vec::new(),
+            ..sound.clone()
         },
         Kernel {
             bindings: &[BindingKind::Read],
-            ..COPY
+            ..sound.clone()
         },
         Kernel {
             bindings: &[BindingKind::ReadWrite, BindingKind::Read],
-            ..COPY
+            ..sound.clone()
         },
     ];
     for kernel in broken {
@@ -120,7 +118,7 @@ fn a_kernel_that_does_not_compile_is_named() {
             "{error}"
         );
     }
-    compile(&context, &COPY).unwrap();
+    compile(&context, &copy_kernel(8)).unwrap();
 }
 
 #[test]
@@ -139,7 +137,7 @@ fn a_buffer_larger_than_the_adapter_allows_is_refused() {
 #[test]
 fn a_dispatch_is_checked_when_it_is_planned() {
     let context = Context::of_any_kind().unwrap();
-    let copy = compile(&context, &COPY).unwrap();
+    let copy = compile(&context, &copy_kernel(8)).unwrap();
     let [one, other] = ["one", "other"].map(|label| context.buffer(label, 256).unwrap());
     let mut plan = PlanBuilder::new(&context, "a test");
     let mut add =
@@ -231,7 +229,7 @@ fn transfers_outside_of_a_buffer_are_errors() {
 #[test]
 fn everything_asked_of_a_lost_device_is_an_error() {
     let context = Context::of_any_kind().unwrap();
-    let copy = compile(&context, &COPY).unwrap();
+    let copy = compile(&context, &copy_kernel(8)).unwrap();
     let [one, other] = ["one", "other"].map(|label| context.buffer(label, 256).unwrap());
     let result = context.read_buffer("result", 256).unwrap();
     let mut plan = PlanBuilder::new(&context, "a test");
@@ -250,15 +248,7 @@ fn everything_asked_of_a_lost_device_is_an_error() {
         context.read(&other, 0, &mut out),
         context.write(&one, 0, &out),
         context.buffer("three", 256).map(drop),
-        compile(
-            &context,
-            &Kernel {
-                constants: &[("SIDE", 4.0)],
-                workgroup_size: [4, 4, 1],
-                ..COPY
-            },
-        )
-        .map(drop),
+        compile(&context, &copy_kernel(4)).map(drop),
         context.uploader().write(&one, 0, &[0; 16]),
         PlanBuilder::new(&context, "another").build().map(drop),
     ];
