@@ -1,3 +1,32 @@
-//! cli.
+//! `thalweg`: RWKV-7 language models from GGUF files, on the command line.
+//!
+//! One file a command under [`commands`]; the flags that several commands share stand in [`flags`]. Standard output
+//! carries results alone; progress, summaries and errors go to standard error.
 
-fn main() {}
+mod cli;
+mod commands;
+mod demo;
+mod failure;
+mod flags;
+mod interrupt;
+mod model;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let result = match Cli::try_parse() {
+        Ok(cli) => interrupt::install().and_then(|()| cli.run()),
+        Err(error) if error.use_stderr() => Err(Failure::from(error)),
+        Err(help) => output::write(help.render().to_string().as_bytes()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,10 +1,12 @@
-//! A reading position in a file's bytes: nothing is taken that is not there, and every complaint knows its place.
+//! A reading position in a file's bytes: nothing is taken that is not there, and every complaint
+//! knows its place.
 
 use std::fmt::Arguments;
 
 use crate::{Error, Fault, source::Source};
 
-/// Reads little-endian items front to back. The `item` arguments name what is read; they are formatted only in errors.
+/// Reads little-endian items front to back. The `item` arguments name what is read; they are
+/// formatted only in errors.
 pub(crate) struct Cursor<'a> {
     source: &'a Source,
     at: usize,
@@ -78,7 +80,8 @@ impl<'a> Cursor<'a> {
         self.array(item).map(u64::from_le_bytes)
     }
 
-    /// A count of things of which each takes `each` bytes at the least: within `limit`, and within the rest of the file.
+    /// A count of things of which each takes `each` bytes at the least: within `limit`, and within
+    /// the rest of the file.
     pub(crate) fn count(
         &mut self,
         limit: u64,
@@ -98,22 +101,21 @@ impl<'a> Cursor<'a> {
         Ok(found)
     }
 
-    /// A length-prefixed name: UTF-8, not empty, at most `limit` bytes.
+    /// A length-prefixed name: UTF-8 text that can be printed, of at most `limit` bytes.
     pub(crate) fn name(&mut self, limit: u64, item: Arguments<'_>) -> Result<&'a str, Error> {
         let at = self.at;
         let length = self.count(limit, 1, item)?;
-        let bytes = self.take(length, item)?;
-        if bytes.is_empty() {
-            return Err(self.fault_at(at, item, Fault::EmptyName));
+        let text = std::str::from_utf8(self.take(length, item)?).map_err(|error| {
+            let valid = error.valid_up_to();
+            self.fault_at(at + 8, item, Fault::NotUtf8 { valid })
+        })?;
+        let unprintable = |found| self.fault_at(at, item, Fault::Unprintable { found });
+        if text.is_empty() {
+            return Err(unprintable("an empty name"));
         }
-        std::str::from_utf8(bytes).map_err(|error| {
-            self.fault_at(
-                at + 8,
-                item,
-                Fault::NotUtf8 {
-                    valid: error.valid_up_to(),
-                },
-            )
-        })
+        if text.chars().any(char::is_control) {
+            return Err(unprintable("control characters"));
+        }
+        Ok(text)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{TensorType, ValueType, limits, tensor_type::SUPPORTED};
+use crate::{TensorType, limits, tensor_type::SUPPORTED};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The path leads to something other than a regular file.
-    #[error("{}: is {found}, expected a GGUF file; give the path of the .gguf file itself", path.display())]
+    #[error(
+        "{}: is {found}, expected a GGUF file; give the path of the .gguf file itself",
+        path.display()
+    )]
     NotAFile {
         /// The path as it was given.
         path: PathBuf,
@@ -37,7 +40,8 @@ pub enum Error {
     },
     /// A metadata key that is needed is absent.
     #[error(
-        "{}: metadata key {key} is missing, expected {expected}; use a file converted for this model family",
+        "{}: metadata key {key} is missing, expected {expected}; \
+         use a file converted for this model family",
         path.display()
     )]
     MissingKey {
@@ -49,7 +53,10 @@ pub enum Error {
         expected: &'static str,
     },
     /// A metadata value has another type, or a value that does not fit.
-    #[error("{}: metadata key {key} holds {found}, expected {expected}; convert the model again", path.display())]
+    #[error(
+        "{}: metadata key {key} holds {found}, expected {expected}; convert the model again",
+        path.display()
+    )]
     WrongValue {
         /// The file, or `<memory>`.
         path: PathBuf,
@@ -62,7 +69,8 @@ pub enum Error {
     },
     /// A tensor's type is known but cannot be decoded.
     #[error(
-        "{subject} has the type {ty} (number {}), expected one of {SUPPORTED}; quantise the model again to one of these",
+        "{subject} has the type {ty} (number {}), expected one of {SUPPORTED}; \
+         quantise the model again to one of these",
         ty.number()
     )]
     UnsupportedType {
@@ -73,7 +81,8 @@ pub enum Error {
     },
     /// A slice handed to [`crate::blocks`] has the wrong length.
     #[error(
-        "{bytes} bytes of {ty} for {elements} elements: expected whole blocks of {} elements in {} bytes; \
+        "{bytes} bytes of {ty} for {elements} elements: expected whole blocks of {} elements \
+         in {} bytes; \
          pass matching slices",
         ty.block_len(),
         ty.block_bytes()
@@ -120,12 +129,14 @@ pub enum Fault {
     },
     /// The file is GGUF in big-endian byte order.
     #[error(
-        "found a big-endian (byte-swapped) file, expected little-endian GGUF; convert it with gguf_convert_endian.py"
+        "found a big-endian (byte-swapped) file, expected little-endian GGUF; \
+         convert it with gguf_convert_endian.py"
     )]
     BigEndian,
     /// The file ends before what its header announces.
     #[error(
-        "the file is truncated or damaged: {needed} bytes expected here, {left} left; download or copy the file again"
+        "the file is truncated or damaged: {needed} bytes expected here, {left} left; \
+         download or copy the file again"
     )]
     Truncated {
         /// Bytes that the item needs at the least.
@@ -135,7 +146,8 @@ pub enum Fault {
     },
     /// A number exceeds what any honest file needs.
     #[error(
-        "found {found}, expected at most {limit}; the file is damaged or hostile: get it from its source again"
+        "found {found}, expected at most {limit}; \
+         the file is damaged or hostile: get it from its source again"
     )]
     OverBudget {
         /// The number in the file.
@@ -143,12 +155,16 @@ pub enum Fault {
         /// The most that is accepted.
         limit: u64,
     },
-    /// A name or key without characters.
-    #[error("found an empty name, expected at least one character; convert the model again")]
-    EmptyName,
+    /// A name or key that cannot be shown or asked for.
+    #[error("found {found}, expected printable text; convert the model again")]
+    Unprintable {
+        /// What the name is or contains.
+        found: &'static str,
+    },
     /// A name or key that is not UTF-8.
     #[error(
-        "found bytes that are not UTF-8 after {valid} valid bytes, expected UTF-8 text; convert the model again"
+        "found bytes that are not UTF-8 after {valid} valid bytes, expected UTF-8 text; \
+         convert the model again"
     )]
     NotUtf8 {
         /// Length of the part before the first invalid byte.
@@ -156,7 +172,8 @@ pub enum Fault {
     },
     /// A metadata value type without meaning.
     #[error(
-        "found type number {found}, expected a metadata type from 0 (u8) to 12 (f64); convert the model again"
+        "found type number {found}, expected a metadata type from 0 (u8) to 12 (f64); \
+         convert the model again"
     )]
     UnknownValueType {
         /// The number in the file.
@@ -169,7 +186,7 @@ pub enum Fault {
         found: u8,
     },
     /// A key or tensor name that was there before.
-    #[error("found {name} a second time, expected every name once; convert the model again")]
+    #[error("found {name:.80} a second time, expected every name once; convert the model again")]
     Duplicate {
         /// The repeated name.
         name: String,
@@ -211,7 +228,8 @@ pub enum Fault {
     },
     /// Tensor data that does not begin at a multiple of the alignment.
     #[error(
-        "found the offset {found}, expected a multiple of the alignment {alignment}; convert the model again"
+        "found the offset {found}, expected a multiple of the alignment {alignment}; \
+         convert the model again"
     )]
     Unaligned {
         /// Offset in the data section, in bytes.
@@ -221,7 +239,8 @@ pub enum Fault {
     },
     /// Tensor data outside of the file.
     #[error(
-        "data of {bytes} bytes at offset {offset} of the data section, expected to end within its {section} bytes; \
+        "data of {bytes} bytes at offset {offset} of the data section, \
+         expected to end within its {section} bytes; \
          the file is truncated or damaged: download or copy it again"
     )]
     OutOfFile {
@@ -233,19 +252,21 @@ pub enum Fault {
         section: u64,
     },
     /// Two tensors that share bytes.
-    #[error("its data overlaps that of {other}, expected separate data; convert the model again")]
+    #[error(
+        "its data overlaps that of {other:.80}, expected separate data; convert the model again"
+    )]
     Overlap {
         /// The tensor that lies before it.
         other: String,
     },
     /// The metadata decoder refused what the checks had passed.
     #[error(
-        "the metadata decoder reports {reason}, expected a {expected} value; convert the model again"
+        "the metadata decoder reports {reason}, \
+         expected a value of the type that the file announces; \
+         convert the model again"
     )]
     Undecodable {
         /// What it said.
         reason: String,
-        /// The type announced by the file.
-        expected: ValueType,
     },
 }

@@ -30,9 +30,9 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// If the path cannot be read ([`Error::is_io`]), or its contents are not a well-formed GGUF file of version 2 or
-    /// 3 in little-endian byte order. A file that another program changes while it is open is the one thing that is
-    /// not defended against.
+    /// If the path cannot be read ([`Error::is_io`]), or its contents are not a well-formed GGUF
+    /// file of version 2 or 3 in little-endian byte order. A file that another program changes
+    /// while it is open is the one thing that is not defended against.
     pub fn open(path: &Path) -> Result<GgufFile, Error> {
         GgufFile::new(Source::open(path)?)
     }
@@ -87,7 +87,8 @@ impl GgufFile {
         self.version
     }
 
-    /// Every tensor's data begins at a multiple of this many bytes from the start of the data section.
+    /// Every tensor's data begins at a multiple of this many bytes from the start of the data
+    /// section.
     pub fn alignment(&self) -> u64 {
         self.alignment
     }
@@ -114,14 +115,14 @@ impl GgufFile {
         })
     }
 
-    /// The encoded elements of one of this file's [`tensors`](Self::tensors), without a search for its name.
-    ///
-    /// # Panics
-    ///
-    /// Possibly, if `info` describes a tensor of another file.
+    /// The encoded elements of one of this file's [`tensors`](Self::tensors), without a search for
+    /// its name. Nothing, if `info` describes a tensor that does not fit into this file.
     pub fn data(&self, info: &TensorInfo) -> &[u8] {
-        // In bounds: the header walk has compared every extent with the file's length.
-        &self.source[info.offset as usize..(info.offset + info.bytes) as usize]
+        let end = info.offset.saturating_add(info.bytes);
+        // The header walk has compared every extent with the file's length, which is a usize.
+        self.source
+            .get(info.offset as usize..end as usize)
+            .unwrap_or_default()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Telling GGUF from what else people download: magic and version, with advice for each known stranger.
+//! Telling GGUF from what else people download: magic and version, with advice for each known
+//! stranger.
 
 use crate::{Error, Fault, cursor::Cursor};
 
@@ -6,8 +7,8 @@ const OLD_GGML: &str = "convert the original model to GGUF with a current conver
 const NOT_CONVERTED: &str = "convert the model to GGUF first";
 const NOT_DOWNLOADED: &str = "download the .gguf file itself";
 
-/// How other files begin, what they are, and what to do with them. The ggml magics are stored as a little-endian u32,
-/// so that they read backwards in a file; both directions are listed.
+/// How other files begin, what they are, and what to do with them. The ggml magics are stored as a
+/// little-endian u32, so that they read backwards in a file; both directions are listed.
 const STRANGERS: [(&[u8], &str, &str); 14] = [
     (b"lmgg", "the unversioned 'ggml' format of 2022", OLD_GGML),
     (
@@ -69,7 +70,7 @@ pub(crate) fn version(cursor: &mut Cursor<'_>) -> Result<u32, Error> {
     match found {
         2 | 3 => Ok(found),
         1 => {
-            let advice = "its counts have another width: convert the original model with a current converter";
+            let advice = "convert the original model with a current converter";
             Err(cursor.fault_at(4, item, Fault::Version { found, advice }))
         }
         _ if (1..=3).contains(&found.swap_bytes()) => {

@@ -91,7 +91,7 @@ struct ValueWalk<'c, 'a> {
 impl<'a> ValueWalk<'_, 'a> {
     fn entry(&mut self) -> Result<Entry<'a>, Error> {
         let key = self.key;
-        let ty = self.value_type(format_args!("value type of key {key}"))?;
+        let ty = self.value_type(format_args!("value type of key {key:.80}"))?;
         let value_start = self.cursor.at();
         let (element, count, payload) = match ty {
             ValueType::Array => self.array(1)?,
@@ -107,7 +107,8 @@ impl<'a> ValueWalk<'_, 'a> {
         })
     }
 
-    /// Steps over an array at nesting `depth`; returns its element type, count and the range of its elements.
+    /// Steps over an array at nesting `depth`; returns its element type, count and the range of its
+    /// elements.
     fn array(&mut self, depth: u32) -> Result<(ValueType, u64, Range<usize>), Error> {
         let key = self.key;
         let at = self.cursor.at();
@@ -118,16 +119,16 @@ impl<'a> ValueWalk<'_, 'a> {
             };
             return Err(self.cursor.fault_at(
                 at,
-                format_args!("nesting of arrays in key {key}"),
+                format_args!("nesting of arrays in key {key:.80}"),
                 fault,
             ));
         }
-        let element = self.value_type(format_args!("element type of array {key}"))?;
+        let element = self.value_type(format_args!("element type of array {key:.80}"))?;
         let each = element.min_bytes();
         let count = self.cursor.count(
             limits::METADATA_BYTES / each,
             each,
-            format_args!("element count of array {key}"),
+            format_args!("element count of array {key:.80}"),
         )?;
         let start = self.cursor.at();
         match element {
@@ -137,17 +138,18 @@ impl<'a> ValueWalk<'_, 'a> {
             }
             _ => {
                 self.cursor
-                    .take(count * each, format_args!("elements of array {key}"))?;
+                    .take(count * each, format_args!("elements of array {key:.80}"))?;
                 self.check_budget()?;
             }
         }
         Ok((element, count, start..self.cursor.at()))
     }
 
-    /// Steps over a number, a truth value or a string; returns the range of its bytes, without a string's length.
+    /// Steps over a number, a truth value or a string; returns the range of its bytes, without a
+    /// string's length.
     fn scalar(&mut self, ty: ValueType) -> Result<Range<usize>, Error> {
         let key = self.key;
-        let item = format_args!("value of key {key}");
+        let item = format_args!("value of key {key:.80}");
         let length = match ty {
             ValueType::String => self.cursor.count(limits::METADATA_BYTES, 1, item)?,
             _ => ty.min_bytes(),
@@ -183,7 +185,7 @@ impl<'a> ValueWalk<'_, 'a> {
             };
             return Err(self.cursor.fault_at(
                 at,
-                format_args!("bytes of metadata up to key {}", self.key),
+                format_args!("bytes of metadata up to key {:.80}", self.key),
                 fault,
             ));
         }

@@ -1,7 +1,8 @@
 //! GGUF files: strict, bounds-checked reading, block formats, a writer.
 //!
-//! [`GgufFile`] maps a file and walks its header once. Every count, length, type, shape and offset is checked against
-//! budgets and against the file's length before it is used, so that all later access is in bounds and cannot fail:
+//! [`GgufFile`] maps a file and walks its header once. Every count, length, type, shape and offset
+//! is checked against budgets and against the file's length before it is used, so that all later
+//! access is in bounds and cannot fail:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), thalweg_gguf::Error> {
@@ -13,8 +14,9 @@
 //! # let _ = layers; Ok(()) }
 //! ```
 //!
-//! Metadata arrays stay views on the mapped bytes and weights stay in their file encoding until [`blocks::decode`]
-//! turns them into `f32`, so that a loaded file costs little more memory than its own pages.
+//! Metadata arrays stay views on the mapped bytes and weights stay in their file encoding until
+//! [`blocks::decode`] turns them into `f32`, so that a loaded file costs little more memory than
+//! its own pages.
 
 pub mod blocks;
 mod cursor;
@@ -24,6 +26,8 @@ mod formats;
 mod header;
 mod limits;
 mod metadata;
+// gguf-rs draws tables on a terminal, which a browser has not.
+#[cfg_attr(target_family = "wasm", path = "scalars_in_place.rs")]
 mod scalars;
 mod source;
 mod tensor_type;

@@ -1,4 +1,5 @@
-//! Budgets on what a header may claim. Real files stay far below them; a hostile one is stopped by them.
+//! Budgets on what a header may claim. Real files stay far below them; a hostile one is stopped by
+//! them.
 
 /// Tensors in one file. The largest models of any family have a few thousand.
 pub(crate) const TENSORS: u64 = 65_536;
@@ -24,5 +25,6 @@ pub(crate) const DIMENSIONS: u32 = 4;
 /// The alignment of a file that names none.
 pub(crate) const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// The alignments a file may name: powers of two from the format's multiple of 8 to the largest page of common machines.
+/// The alignments a file may name: powers of two from the format's multiple of 8 to the largest
+/// page of common machines.
 pub(crate) const ALIGNMENTS: std::ops::RangeInclusive<u64> = 8..=65_536;

@@ -9,14 +9,18 @@ use crate::{
     source::Source,
 };
 
-/// The metadata of one file. Scalars are held decoded; arrays and long strings stay views on the file's bytes.
+/// The metadata of one file. Scalars are held decoded; arrays and long strings stay views on the
+/// file's bytes.
 pub struct Metadata {
     source: Arc<Source>,
     values: BTreeMap<String, Stored>,
 }
 
 enum Stored {
+    /// Decoded by gguf-rs.
     Scalar(Scalar),
+    /// A number or a truth value that gguf-rs was not given.
+    Number(Value<'static>),
     /// A string that stays in the file: the range of its bytes.
     Text(Range<usize>),
     /// An array that stays in the file: the range of its elements.
@@ -31,12 +35,15 @@ impl Metadata {
             .into_iter()
             .enumerate()
             .map(|(index, entry)| {
-                let stored = match (decoded.remove(&index), entry.ty) {
-                    (Some(scalar), _) => Stored::Scalar(scalar),
-                    (None, ValueType::Array) => {
-                        Stored::Array(entry.element, entry.count, entry.payload)
-                    }
-                    (None, _) => Stored::Text(entry.payload),
+                let number = || Value::read_number(entry.ty, &mut &source[entry.value.clone()]);
+                let stored = if let Some(scalar) = decoded.remove(&index) {
+                    Stored::Scalar(scalar)
+                } else if entry.ty == ValueType::Array {
+                    Stored::Array(entry.element, entry.count, entry.payload)
+                } else if let Some(number) = number() {
+                    Stored::Number(number)
+                } else {
+                    Stored::Text(entry.payload)
                 };
                 (entry.key.to_owned(), stored)
             })
@@ -138,7 +145,8 @@ impl Metadata {
         })
     }
 
-    /// The elements of an array of strings. They are bytes: whether UTF-8 is needed, the caller knows.
+    /// The elements of an array of strings. They are bytes: whether UTF-8 is needed, the caller
+    /// knows.
     pub fn strings(&self, key: &str) -> Result<Strings<'_>, Error> {
         let array = self.array(key, "an array of strings", |element| {
             element == ValueType::String
@@ -220,8 +228,8 @@ impl Metadata {
 
     fn value<'a>(&'a self, stored: &'a Stored) -> Value<'a> {
         match stored {
-            Stored::Scalar(Scalar::Plain(value)) => *value,
-            Stored::Scalar(Scalar::Text(text)) => Value::String(text.as_bytes()),
+            Stored::Scalar(scalar) => scalar.value(),
+            Stored::Number(number) => *number,
             Stored::Text(range) => Value::String(&self.source[range.clone()]),
             Stored::Array(element, len, range) => {
                 Value::Array(Array::new(*element, *len, &self.source[range.clone()]))

@@ -1,16 +1,18 @@
 //! Scalar metadata through gguf-rs.
 //!
-//! gguf-rs decodes into JSON values: it must not see unchecked bytes, and a large array or string would be copied
-//! several times over. So it is handed a small file of its own, made of the checked scalars alone, with numbers for
-//! keys. What JSON cannot carry stays ours: strings that are long or not UTF-8, and floats that are not finite.
+//! gguf-rs decodes into JSON values: it must not see unchecked bytes, and it would copy a large
+//! array or string several times over. So it is handed a small file of its own, made of the checked
+//! scalars alone, with numbers for keys. What JSON cannot carry stays ours: strings that are long
+//! or not UTF-8, and floats that are not finite.
 
 use std::{collections::HashMap, io::Cursor};
 
 use gguf_rs::{ByteOrder, GGUFContainer};
+use serde_json::Value as Json;
 
 use crate::{Error, Fault, Value, ValueType, header::Entry, source::Source};
 
-/// Strings go through gguf-rs while its small file stays below this many bytes; longer ones are read in place.
+/// Strings are handed over while the small file stays below this many bytes.
 const SMALL_FILE_BYTES: usize = 1 << 20;
 
 /// A decoded scalar that owns what it needs.
@@ -20,130 +22,122 @@ pub(crate) enum Scalar {
     Text(String),
 }
 
-/// Decodes the scalars among `entries`; the result maps an entry's index to its value.
+impl Scalar {
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Scalar::Plain(value) => *value,
+            Scalar::Text(text) => Value::String(text.as_bytes()),
+        }
+    }
+}
+
+/// Decodes the scalars among `entries`; the result maps an entry's index to its value. Those that
+/// are not in it are to be read in place.
 pub(crate) fn decode(
     source: &Source,
     entries: &[Entry<'_>],
 ) -> Result<HashMap<usize, Scalar>, Error> {
     let mut decoded = HashMap::new();
-    let mut body = Vec::new();
-    let mut handed_over = Vec::new();
+    let mut small_file = SmallFile::default();
     for (index, entry) in entries.iter().enumerate() {
-        let raw = &source[entry.value.clone()];
-        if let Some(float) = non_finite(entry.ty, raw) {
-            decoded.insert(index, Scalar::Plain(float));
-        } else if suits_json(entry, source, SMALL_FILE_BYTES.saturating_sub(body.len())) {
-            let key = index.to_string();
-            body.extend((key.len() as u64).to_le_bytes());
-            body.extend(key.as_bytes());
-            body.extend(entry.ty.number().to_le_bytes());
-            body.extend(raw);
-            handed_over.push((index, key));
+        if small_file.suits(entry.ty, &source[entry.payload.clone()]) {
+            small_file.push(index, entry.ty, &source[entry.value.clone()]);
         }
     }
-
-    let undecodable = |entry: &Entry<'_>, reason: String| Error::Malformed {
-        path: source.path.clone(),
-        offset: entry.value.start as u64,
-        item: format!("value of key {}", entry.key),
-        fault: Fault::Undecodable {
-            reason,
-            expected: entry.ty,
-        },
-    };
-    let Some(&(first, _)) = handed_over.first() else {
-        return Ok(decoded);
-    };
-    let model = GGUFContainer::new(
-        ByteOrder::LE,
-        Box::new(Cursor::new(small_file(handed_over.len(), &body))),
-        0,
-    )
-    .decode()
-    .map_err(|error| undecodable(&entries[first], error.to_string()))?;
-    for (index, key) in handed_over {
+    for (index, json) in small_file.decode(source)? {
         let entry = &entries[index];
-        let json = model.metadata().get(&key);
-        let signed = json.and_then(|json| json.as_i64());
-        let unsigned = json.and_then(|json| json.as_u64());
-        let float = json.and_then(|json| json.as_f64());
-        let scalar = match entry.ty {
-            ValueType::U8 => unsigned
-                .and_then(|n| n.try_into().ok())
-                .map(Value::U8)
-                .map(Scalar::Plain),
-            ValueType::U16 => unsigned
-                .and_then(|n| n.try_into().ok())
-                .map(Value::U16)
-                .map(Scalar::Plain),
-            ValueType::U32 => unsigned
-                .and_then(|n| n.try_into().ok())
-                .map(Value::U32)
-                .map(Scalar::Plain),
-            ValueType::U64 => unsigned.map(Value::U64).map(Scalar::Plain),
-            ValueType::I8 => signed
-                .and_then(|n| n.try_into().ok())
-                .map(Value::I8)
-                .map(Scalar::Plain),
-            ValueType::I16 => signed
-                .and_then(|n| n.try_into().ok())
-                .map(Value::I16)
-                .map(Scalar::Plain),
-            ValueType::I32 => signed
-                .and_then(|n| n.try_into().ok())
-                .map(Value::I32)
-                .map(Scalar::Plain),
-            ValueType::I64 => signed.map(Value::I64).map(Scalar::Plain),
-            ValueType::F32 => float.map(|n| Scalar::Plain(Value::F32(n as f32))),
-            ValueType::F64 => float.map(|n| Scalar::Plain(Value::F64(n))),
-            ValueType::Bool => json
-                .and_then(|json| json.as_bool())
-                .map(Value::Bool)
-                .map(Scalar::Plain),
-            ValueType::String => json
-                .and_then(|json| json.as_str())
-                .map(|text| Scalar::Text(text.to_owned())),
-            ValueType::Array => None,
-        };
-        let scalar = scalar.ok_or_else(|| undecodable(entry, format!("{json:?}")))?;
+        let scalar = scalar(entry.ty, &json).ok_or_else(|| Error::Malformed {
+            path: source.path.clone(),
+            offset: entry.value.start as u64,
+            item: format!("value of key {:.80}", entry.key),
+            fault: Fault::Undecodable {
+                reason: format!("{json:.80}"),
+            },
+        })?;
         decoded.insert(index, scalar);
     }
     Ok(decoded)
 }
 
-/// The float in `raw`, if it is one and JSON has no word for it.
-fn non_finite(ty: ValueType, raw: &[u8]) -> Option<Value<'static>> {
-    match ty {
-        ValueType::F32 => {
-            let number = f32::from_le_bytes(raw.try_into().ok()?);
-            (!number.is_finite()).then_some(Value::F32(number))
+/// Key-value pairs gathered for gguf-rs, with indices for keys.
+#[derive(Default)]
+struct SmallFile {
+    indices: Vec<usize>,
+    body: Vec<u8>,
+}
+
+impl SmallFile {
+    /// Whether gguf-rs can decode the value without loss, and without much memory.
+    fn suits(&self, ty: ValueType, payload: &[u8]) -> bool {
+        match ty {
+            ValueType::Array => false,
+            ValueType::String => {
+                self.body.len() + payload.len() <= SMALL_FILE_BYTES
+                    && std::str::from_utf8(payload).is_ok()
+            }
+            _ => !is_non_finite(ty, payload),
         }
-        ValueType::F64 => {
-            let number = f64::from_le_bytes(raw.try_into().ok()?);
-            (!number.is_finite()).then_some(Value::F64(number))
-        }
-        _ => None,
+    }
+
+    fn push(&mut self, index: usize, ty: ValueType, raw: &[u8]) {
+        let key = index.to_string();
+        self.body.extend((key.len() as u64).to_le_bytes());
+        self.body.extend(key.as_bytes());
+        self.body.extend(ty.number().to_le_bytes());
+        self.body.extend(raw);
+        self.indices.push(index);
+    }
+
+    /// Lets gguf-rs decode what was gathered; `source` is for errors only.
+    fn decode(self, source: &Source) -> Result<Vec<(usize, Json)>, Error> {
+        // From the version on: gguf-rs expects the magic to be consumed already.
+        let mut file = Vec::with_capacity(20 + self.body.len());
+        file.extend(3u32.to_le_bytes());
+        file.extend(0u64.to_le_bytes());
+        file.extend((self.indices.len() as u64).to_le_bytes());
+        file.extend(self.body);
+        let mut container = GGUFContainer::new(ByteOrder::LE, Box::new(Cursor::new(file)), 0);
+        let model = container.decode().map_err(|error| Error::Malformed {
+            path: source.path.clone(),
+            offset: 0,
+            item: "scalar metadata".to_owned(),
+            fault: Fault::Undecodable {
+                reason: error.to_string(),
+            },
+        })?;
+        let value = |index: usize| model.metadata().get(&index.to_string()).cloned();
+        Ok(self
+            .indices
+            .into_iter()
+            .map(|index| (index, value(index).unwrap_or_default()))
+            .collect())
     }
 }
 
-/// Whether gguf-rs can decode the entry without loss, within `room` bytes for a string.
-fn suits_json(entry: &Entry<'_>, source: &Source, room: usize) -> bool {
-    match entry.ty {
-        ValueType::Array => false,
-        ValueType::String => {
-            let text = &source[entry.payload.clone()];
-            text.len() <= room && std::str::from_utf8(text).is_ok()
-        }
-        _ => true,
-    }
+/// The JSON value as a value of the type that the file announces.
+fn scalar(ty: ValueType, json: &Json) -> Option<Scalar> {
+    Some(Scalar::Plain(match ty {
+        ValueType::U8 => Value::U8(json.as_u64()?.try_into().ok()?),
+        ValueType::I8 => Value::I8(json.as_i64()?.try_into().ok()?),
+        ValueType::U16 => Value::U16(json.as_u64()?.try_into().ok()?),
+        ValueType::I16 => Value::I16(json.as_i64()?.try_into().ok()?),
+        ValueType::U32 => Value::U32(json.as_u64()?.try_into().ok()?),
+        ValueType::I32 => Value::I32(json.as_i64()?.try_into().ok()?),
+        ValueType::F32 => Value::F32(json.as_f64()? as f32),
+        ValueType::Bool => Value::Bool(json.as_bool()?),
+        ValueType::String => return Some(Scalar::Text(json.as_str()?.to_owned())),
+        ValueType::Array => return None,
+        ValueType::U64 => Value::U64(json.as_u64()?),
+        ValueType::I64 => Value::I64(json.as_i64()?),
+        ValueType::F64 => Value::F64(json.as_f64()?),
+    }))
 }
 
-/// A GGUF v3 file without tensors, from the version on: gguf-rs expects the magic to be consumed.
-fn small_file(keys: usize, body: &[u8]) -> Vec<u8> {
-    let mut file = Vec::with_capacity(20 + body.len());
-    file.extend(3u32.to_le_bytes());
-    file.extend(0u64.to_le_bytes());
-    file.extend((keys as u64).to_le_bytes());
-    file.extend(body);
-    file
+/// Whether this is a float that JSON has no word for.
+fn is_non_finite(ty: ValueType, payload: &[u8]) -> bool {
+    match Value::read_number(ty, &mut &*payload) {
+        Some(Value::F32(number)) => !number.is_finite(),
+        Some(Value::F64(number)) => !number.is_finite(),
+        _ => false,
+    }
 }

@@ -58,8 +58,9 @@ impl Source {
                 format!("{length} bytes do not fit into this machine's address space"),
             ))
         })?;
-        // SAFETY: the map is read-only and private to this value. What is not defended against is another process
-        // that changes or shortens the file while it is mapped: no file format reader on a map can be.
+        // SAFETY: the map is read-only and private to this value. What is not defended against is
+        // another process that changes or shortens the file while it is mapped: no file format
+        // reader on a map can be.
         let map = unsafe { MmapOptions::new().len(length).map(&file) }.map_err(unreadable)?;
         Ok(Source {
             path: path.to_owned(),

@@ -1,4 +1,5 @@
-//! The ggml tensor types: number in the file, name, block geometry, and whether this crate decodes them.
+//! The ggml tensor types: number in the file, name, block geometry, and whether this crate decodes
+//! them.
 
 use std::fmt;
 
@@ -105,7 +106,8 @@ const PLACES: [usize; 42] = {
     places
 };
 
-/// Types that ggml once had and took out again, with their numbers. Files that hold them must be made anew.
+/// Types that ggml once had and took out again, with their numbers. Files that hold them must be
+/// made anew.
 const REMOVED: [(u32, &str); 8] = [
     (4, "Q4_2"),
     (5, "Q4_3"),
@@ -164,7 +166,8 @@ impl TensorType {
         )
     }
 
-    /// Bytes that `elements` numbers occupy: `None` if they are no whole number of blocks or the product overflows.
+    /// Bytes that `elements` numbers occupy: `None` if they are no whole number of blocks or the
+    /// product overflows.
     pub fn bytes_for(self, elements: u64) -> Option<u64> {
         let block_len = self.block_len() as u64;
         if !elements.is_multiple_of(block_len) {

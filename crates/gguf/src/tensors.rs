@@ -1,10 +1,12 @@
-//! The tensor directory: what each tensor is and where its data lies, checked against the file's length.
+//! The tensor directory: what each tensor is and where its data lies, checked against the file's
+//! length.
 
 use std::collections::HashSet;
 
 use crate::{Error, Fault, TensorType, cursor::Cursor, limits, tensor_type};
 
-/// The fewest bytes of a directory entry: name length, one character, dimension count, one dimension, type, offset.
+/// The fewest bytes of a directory entry: name length, one character, dimension count, one
+/// dimension, type, offset.
 pub(crate) const MIN_INFO_BYTES: u64 = 8 + 1 + 4 + 8 + 4 + 8;
 
 /// One entry of the tensor directory.
@@ -14,7 +16,8 @@ pub struct TensorInfo {
     pub name: String,
     /// How its elements are stored.
     pub ty: TensorType,
-    /// Elements along each dimension in GGUF's order: the fastest first. 1 to 4 dimensions, none of them 0.
+    /// Elements along each dimension in GGUF's order: the fastest first. 1 to 4 dimensions, none of
+    /// them 0.
     pub shape: Vec<u64>,
     /// Where its data begins, in bytes from the start of the file.
     pub offset: u64,
@@ -40,7 +43,8 @@ struct Listed<'a> {
     bytes: u64,
 }
 
-/// Reads `count` entries and checks that their data lies within the file, each in a place of its own.
+/// Reads `count` entries and checks that their data lies within the file, each in a place of its
+/// own.
 pub(crate) fn walk(
     cursor: &mut Cursor<'_>,
     count: u64,
@@ -83,7 +87,7 @@ impl<'a> Listed<'a> {
         let ty = tensor_type(cursor, name)?;
         let bytes = bytes(cursor, name, ty, &shape, at)?;
         let offset_at = cursor.at();
-        let item = format_args!("data offset of tensor {name}");
+        let item = format_args!("data offset of tensor {name:.80}");
         let offset = cursor.u64(item)?;
         if !offset.is_multiple_of(alignment) {
             return Err(cursor.fault_at(
@@ -130,25 +134,25 @@ impl<'a> Listed<'a> {
     }
 
     fn fault(&self, cursor: &Cursor<'_>, fault: Fault) -> Error {
-        cursor.fault_at(self.at, format_args!("tensor {}", self.name), fault)
+        cursor.fault_at(self.at, format_args!("tensor {:.80}", self.name), fault)
     }
 }
 
 fn shape(cursor: &mut Cursor<'_>, name: &str) -> Result<Vec<u64>, Error> {
     let at = cursor.at();
-    let count_item = format_args!("dimension count of tensor {name}");
+    let count_item = format_args!("dimension count of tensor {name:.80}");
     let dimensions = cursor.u32(count_item)?;
     if !(1..=limits::DIMENSIONS).contains(&dimensions) {
         return Err(cursor.fault_at(at, count_item, Fault::Dimensions { found: dimensions }));
     }
     (0..dimensions)
-        .map(|_| cursor.u64(format_args!("shape of tensor {name}")))
+        .map(|_| cursor.u64(format_args!("shape of tensor {name:.80}")))
         .collect()
 }
 
 fn tensor_type(cursor: &mut Cursor<'_>, name: &str) -> Result<TensorType, Error> {
     let at = cursor.at();
-    let item = format_args!("type of tensor {name}");
+    let item = format_args!("type of tensor {name:.80}");
     let number = cursor.u32(item)?;
     TensorType::from_number(number).ok_or_else(|| {
         let fault = match tensor_type::removed_name(number) {
@@ -158,7 +162,7 @@ fn tensor_type(cursor: &mut Cursor<'_>, name: &str) -> Result<TensorType, Error>
             },
             None => Fault::UnknownTensorType {
                 found: format!("the number {number}"),
-                advice: "the file is damaged, or newer than this program: quantise the model to a type it knows",
+                advice: "the file is damaged or newer than this program: quantise to a known type",
             },
         };
         cursor.fault_at(at, item, fault)
@@ -178,7 +182,7 @@ fn bytes(
             shape: shape.to_vec(),
             expected,
         };
-        cursor.fault_at(at, format_args!("shape of tensor {name}"), fault)
+        cursor.fault_at(at, format_args!("shape of tensor {name:.80}"), fault)
     };
     if shape.contains(&0) {
         return Err(refuse("no dimension of 0".to_owned()));

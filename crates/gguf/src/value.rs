@@ -37,7 +37,8 @@ impl ValueType {
         self as u32
     }
 
-    /// Bytes of one value in the file, or the fewest for strings (their length) and arrays (element type and count).
+    /// Bytes of one value in the file, or the fewest for strings (their length) and arrays (element
+    /// type and count).
     pub(crate) fn min_bytes(self) -> u64 {
         use ValueType::*;
         match self {
@@ -125,8 +126,20 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes do not suffice.
+    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes do
+    /// not suffice.
     fn read(ty: ValueType, bytes: &mut &'a [u8]) -> Option<Value<'a>> {
+        match ty {
+            ValueType::String => split_string(bytes).map(Value::String),
+            ValueType::Array => Array::read(bytes).map(Value::Array),
+            _ => Value::read_number(ty, bytes),
+        }
+    }
+}
+
+impl Value<'static> {
+    /// Reads a number or a truth value as [`read`](Value::read) does; `None` for the other types too.
+    pub(crate) fn read_number(ty: ValueType, bytes: &mut &[u8]) -> Option<Value<'static>> {
         Some(match ty {
             ValueType::U8 => Value::U8(u8::from_le_bytes(split(bytes)?)),
             ValueType::I8 => Value::I8(i8::from_le_bytes(split(bytes)?)),
@@ -136,16 +149,16 @@ impl<'a> Value<'a> {
             ValueType::I32 => Value::I32(i32::from_le_bytes(split(bytes)?)),
             ValueType::F32 => Value::F32(f32::from_le_bytes(split(bytes)?)),
             ValueType::Bool => Value::Bool(u8::from_le_bytes(split(bytes)?) != 0),
-            ValueType::String => Value::String(split_string(bytes)?),
-            ValueType::Array => Value::Array(Array::read(bytes)?),
             ValueType::U64 => Value::U64(u64::from_le_bytes(split(bytes)?)),
             ValueType::I64 => Value::I64(i64::from_le_bytes(split(bytes)?)),
             ValueType::F64 => Value::F64(f64::from_le_bytes(split(bytes)?)),
+            ValueType::String | ValueType::Array => return None,
         })
     }
 }
 
-/// An array of metadata values, still in its file encoding; elements are decoded as they are asked for.
+/// An array of metadata values, still in its file encoding; elements are decoded as they are asked
+/// for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Array<'a> {
     element: ValueType,
@@ -154,7 +167,8 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// Reads an array (element type, count, elements) from the front of `bytes`, which moves on to what follows.
+    /// Reads an array (element type, count, elements) from the front of `bytes`, which moves on to
+    /// what follows.
     pub(crate) fn read(bytes: &mut &'a [u8]) -> Option<Array<'a>> {
         let element = ValueType::from_number(u32::from_le_bytes(split(bytes)?))?;
         let len = u64::from_le_bytes(split(bytes)?);

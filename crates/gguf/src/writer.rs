@@ -15,7 +15,8 @@
 
 use crate::{TensorType, ValueType, limits};
 
-/// Collects keys and tensors and lays them out as a GGUF file. It checks nothing: tests need wrong files as well.
+/// Collects keys and tensors and lays them out as a GGUF file. It checks nothing: tests need wrong
+/// files as well.
 #[derive(Clone, Debug)]
 pub struct GgufWriter {
     version: u32,
@@ -137,7 +138,8 @@ impl GgufWriter {
         self
     }
 
-    /// Adds a tensor from its encoded data. `shape` is in GGUF's order, the fastest dimension first.
+    /// Adds a tensor from its encoded data. `shape` is in GGUF's order, the fastest dimension
+    /// first.
     pub fn tensor(self, name: &str, ty: TensorType, shape: &[u64], data: &[u8]) -> GgufWriter {
         self.tensor_of_type_number(name, ty.number(), shape, data)
     }
@@ -216,7 +218,8 @@ impl GgufWriter {
         self.value(key, ValueType::Array.number(), &bytes)
     }
 
-    /// `position` rounded up to the alignment, or left alone where a test has set an impossible one.
+    /// `position` rounded up to the alignment, or left alone where a test has set an impossible
+    /// one.
     fn aligned(&self, position: u64) -> u64 {
         position
             .checked_next_multiple_of(self.alignment)

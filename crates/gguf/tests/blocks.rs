@@ -1,5 +1,7 @@
 //! Block decoding against golden blocks, bit for bit.
 
+#![allow(clippy::unwrap_used, reason = "a test's way of failing")]
+
 use serde_json::Value;
 use thalweg_gguf::{Error, TensorType, blocks};
 

@@ -9,8 +9,6 @@ mod hyperparameters;
 mod memory;
 mod session;
 mod state;
-#[cfg(feature = "synth")]
-pub mod synth;
 mod taps;
 pub mod tensors;
 

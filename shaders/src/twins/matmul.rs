@@ -2,7 +2,7 @@
 
 use super::Matrix;
 use super::parallel::{for_each_row, min_rows};
-use super::reduce::{LANES, add_lanes};
+use super::reduce::dots;
 use rayon::prelude::*;
 use thalweg_gguf::Error;
 
@@ -51,39 +51,13 @@ fn transposed_product(matrix: &Matrix<'_>, x: &[f32], out: &mut [f32]) -> Result
             let rows = out.len() / tokens; // fewer than ROWS at the end
             matrix.decode_rows(block * ROWS, &mut decoded[..rows * cols])?;
             for (token, x) in x.chunks_exact(cols).enumerate() {
-                let products = four_products(decoded, x);
+                let products = dots([0, 1, 2, 3].map(|row| &decoded[row * cols..][..cols]), x);
                 for (row, &product) in products.iter().enumerate().take(rows) {
                     out[row * tokens + token] = product;
                 }
             }
             Ok(())
         })
-}
-
-/// Dot products of four rows, one after the other in `rows`, with x. Shapes: rows `[4, cols]`, x `[cols]`.
-fn four_products(rows: &[f32], x: &[f32]) -> [f32; ROWS] {
-    let mut rows = rows
-        .chunks_exact(x.len())
-        .map(|row| row.as_chunks::<LANES>());
-    let mut next = || rows.next().unwrap_or_default();
-    let ((a, a_tail), (b, b_tail), (c, c_tail), (d, d_tail)) = (next(), next(), next(), next());
-    let (x, x_tail) = x.as_chunks::<LANES>();
-
-    let mut sums = [[0.0f32; LANES]; ROWS];
-    for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
-        for lane in 0..LANES {
-            sums[0][lane] += a[lane] * x[lane];
-            sums[1][lane] += b[lane] * x[lane];
-            sums[2][lane] += c[lane] * x[lane];
-            sums[3][lane] += d[lane] * x[lane];
-        }
-    }
-    for (sums, row) in sums.iter_mut().zip([a_tail, b_tail, c_tail, d_tail]) {
-        for ((sum, row), x) in sums.iter_mut().zip(row).zip(x_tail) {
-            *sum += row * x;
-        }
-    }
-    sums.map(add_lanes)
 }
 
 #[cfg(test)]

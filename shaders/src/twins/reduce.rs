@@ -1,48 +1,50 @@
-//! Sums in a fixed order: eight running sums, which the compiler keeps in vector registers, added at the end.
+//! Sums in a fixed order: eight running sums side by side in vector registers, added at the end.
 //!
-//! Eight partial sums are also more accurate than one: each meets an eighth of the roundings.
+//! Eight partial sums are also more accurate than one: each meets an eighth of the roundings. Products are rounded
+//! before they are added, on every machine.
+
+use wide::f32x8;
 
 /// Running sums of one reduction.
 pub(super) const LANES: usize = 8;
 
-/// Adds the running sums pairwise.
-#[inline(always)]
-pub(super) fn add_lanes(lanes: [f32; LANES]) -> f32 {
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
-}
-
 /// Sum of `term(x[i])`.
 #[inline(always)]
-pub(super) fn sum_of(x: &[f32], term: impl Fn(f32) -> f32) -> f32 {
-    let (blocks, tail) = x.as_chunks::<LANES>();
-    let mut lanes = [0.0; LANES];
-    for block in blocks {
-        for (lane, &value) in lanes.iter_mut().zip(block) {
-            *lane += term(value);
-        }
-    }
-    for (lane, &value) in lanes.iter_mut().zip(tail) {
-        *lane += term(value);
-    }
-    add_lanes(lanes)
+pub(super) fn sum_of(x: &[f32], term: impl Fn(f32x8) -> f32x8) -> f32 {
+    let (blocks, tail) = x.as_chunks();
+    let sums = blocks
+        .iter()
+        .map(|&block| term(f32x8::new(block)))
+        .fold(f32x8::ZERO, |sums, terms| sums + terms);
+    let tail = tail
+        .iter()
+        .map(|&value| term(f32x8::splat(value)).to_array()[0])
+        .sum::<f32>();
+    sums.reduce_add() + tail
 }
 
 /// Sum of `a[i] * b[i]`.
 #[inline(always)]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_blocks, a_tail) = a.as_chunks::<LANES>();
-    let (b_blocks, b_tail) = b.as_chunks::<LANES>();
-    let mut lanes = [0.0; LANES];
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for i in 0..LANES {
-            lanes[i] += a[i] * b[i];
+    dots([a], b)[0]
+}
+
+/// Dot product of each row with x; all have the same length.
+#[inline(always)]
+pub(super) fn dots<const ROWS: usize>(rows: [&[f32]; ROWS], x: &[f32]) -> [f32; ROWS] {
+    let (x_blocks, x_tail) = x.as_chunks::<LANES>();
+    let blocks = rows.map(|row| &row.as_chunks::<LANES>().0[..x_blocks.len()]);
+    let mut sums = [f32x8::ZERO; ROWS];
+    for (at, &x) in x_blocks.iter().enumerate() {
+        let x = f32x8::new(x);
+        for (sum, blocks) in sums.iter_mut().zip(blocks) {
+            *sum += f32x8::new(blocks[at]) * x;
         }
     }
-    for (lane, (a, b)) in lanes.iter_mut().zip(a_tail.iter().zip(b_tail)) {
-        *lane += a * b;
-    }
-    add_lanes(lanes)
+    std::array::from_fn(|row| {
+        let tail = &rows[row][LANES * x_blocks.len()..];
+        sums[row].reduce_add() + tail.iter().zip(x_tail).map(|(w, x)| w * x).sum::<f32>()
+    })
 }
 
 #[cfg(test)]

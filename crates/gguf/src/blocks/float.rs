@@ -23,7 +23,8 @@ pub(super) fn decode_f16(bytes: &[u8], out: &mut [f32]) {
 
 pub(super) fn decode_bf16(bytes: &[u8], out: &mut [f32]) {
     for (bytes, out) in bytes.as_chunks().0.iter().zip(out) {
-        // The upper half of an f32. Not bf16::to_f32, whose care for NaNs keeps it from vectorising.
+        // The upper half of an f32. Not bf16::to_f32, whose care for NaNs keeps it from
+        // vectorising.
         *out = f32::from_bits(u32::from(bf16::from_le_bytes(*bytes).to_bits()) << 16);
     }
 }

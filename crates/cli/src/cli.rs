@@ -1,0 +1,63 @@
+//! The commands and what `--help` says of the whole.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{chat, completions, generate, info, logits, perplexity, tokenize};
+use crate::failure::Failure;
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("THALWEG_COMMIT"), ")");
+
+const AFTER_HELP: &str = "\
+Examples:
+  thalweg generate -p \"Once upon a time\"              a story by the demo model
+  thalweg generate -m model.gguf -f prompt.txt -n 500
+  thalweg chat -m model.gguf
+  thalweg info model.gguf --tensors
+
+Exit codes: 0 success, 2 usage, 3 model, prompt or logits at fault, 4 device, 5 file missing or unreadable,
+130 interrupted.";
+
+/// Run RWKV-7 language models from GGUF files.
+#[derive(Debug, Parser)]
+#[command(name = "thalweg", version = VERSION, after_help = AFTER_HELP, arg_required_else_help = false)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Generate(generate::Args),
+    Chat(chat::Args),
+    Perplexity(perplexity::Args),
+    Logits(logits::Args),
+    Tokenize(tokenize::Args),
+    Info(info::Args),
+    Completions(completions::Args),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Generate(args) => generate::run(&args),
+            Command::Chat(args) => chat::run(&args),
+            Command::Perplexity(args) => perplexity::run(&args),
+            Command::Logits(args) => logits::run(&args),
+            Command::Tokenize(args) => tokenize::run(&args),
+            Command::Info(args) => info::run(&args),
+            Command::Completions(args) => completions::run(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,204 @@
+//! The messages so far and the model that answers them.
+
+use std::sync::atomic::AtomicBool;
+
+use thalweg_engine::{
+    Error, Finish, Generation, Prefill, PrefixCache, Sampler, SamplerSettings, Until, prefill,
+};
+use thalweg_tokenizer::Tokenizer;
+use thalweg_tokenizer::chat::{ChatTemplate, Message, Role, Thinking};
+
+use crate::failure::Failure;
+use crate::flags::ModelFlags;
+use crate::model::Model;
+use crate::{interrupt, output};
+
+/// States kept: after the last prompts and replies, enough for the next turn and for another reply to this one.
+const SNAPSHOTS: usize = 4;
+
+/// A conversation. Each turn renders all messages anew; what the model has read of them before is taken from the
+/// cache of states, so a turn costs its own tokens alone.
+pub(super) struct Conversation {
+    model: Model,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    sampler: Sampler,
+    cache: PrefixCache,
+    system: Option<Message>,
+    messages: Vec<Message>,
+    reply_limit: usize,
+    interrupt: &'static AtomicBool,
+}
+
+/// How a reply ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Complete,
+    /// By Ctrl-C.
+    Stopped,
+}
+
+impl Conversation {
+    pub(super) fn new(
+        flags: &ModelFlags,
+        settings: SamplerSettings,
+        thinking: Thinking,
+        reply_limit: usize,
+    ) -> Result<Self, Failure> {
+        let file = flags.open()?;
+        let tokenizer = Tokenizer::from_gguf(file.metadata())?;
+        let template = ChatTemplate::from_gguf(file.metadata())?.with_thinking(thinking);
+        Ok(Self {
+            model: flags.start(file)?,
+            tokenizer,
+            template,
+            sampler: Sampler::new(settings)?,
+            cache: PrefixCache::new(SNAPSHOTS),
+            system: None,
+            messages: Vec::new(),
+            reply_limit,
+            interrupt: interrupt::watch(),
+        })
+    }
+
+    /// Sets what the model is told first; an empty text clears it.
+    pub(super) fn set_system(&mut self, text: &str) {
+        self.system = (!text.is_empty()).then(|| Message::new(Role::System, text));
+    }
+
+    pub(super) fn set_temperature(&mut self, temperature: f32) -> Result<(), Error> {
+        let settings = SamplerSettings {
+            temperature,
+            ..self.sampler.settings().clone()
+        };
+        self.sampler.set_settings(settings)
+    }
+
+    /// Forgets the messages.
+    pub(super) fn reset(&mut self) {
+        self.messages.clear();
+    }
+
+    /// Says something to the model and prints its reply.
+    pub(super) fn say(&mut self, text: String) -> Result<Reply, Failure> {
+        self.messages.push(Message::new(Role::User, text));
+        self.reply()
+    }
+
+    /// Prints another reply to the last message.
+    pub(super) fn regenerate(&mut self) -> Result<Reply, Failure> {
+        self.messages
+            .pop_if(|message| message.role == Role::Assistant);
+        if self.messages.is_empty() {
+            output::note("There is no message to reply to yet.");
+            return Ok(Reply::Complete);
+        }
+        self.reply()
+    }
+
+    /// Replies to the last message, which is the user's. If nothing was said, that message is taken back.
+    fn reply(&mut self) -> Result<Reply, Failure> {
+        interrupt::lower();
+        self.sampler.forget();
+        let tokens = self.tokens()?;
+        let text = match self.read(&tokens) {
+            Ok(prefill) => self.generate(tokens, prefill)?,
+            Err(Error::Interrupted { .. }) => String::new(),
+            Err(error) => return Err(error.into()),
+        };
+        output::line("")?;
+        if text.is_empty() {
+            self.messages.pop();
+        } else {
+            self.messages.push(Message::new(Role::Assistant, text));
+        }
+        Ok(if interrupt::lower() {
+            Reply::Stopped
+        } else {
+            Reply::Complete
+        })
+    }
+
+    /// The whole conversation up to where the reply begins.
+    fn tokens(&self) -> Result<Vec<u32>, Failure> {
+        let messages: Vec<Message> = self.system.iter().chain(&self.messages).cloned().collect();
+        let text = self.template.render(&messages, true)?;
+        let mut tokens: Vec<u32> = self
+            .tokenizer
+            .bos_id()
+            .filter(|_| self.tokenizer.add_bos())
+            .into_iter()
+            .collect();
+        tokens.extend(self.tokenizer.encode(text.as_bytes())?);
+        Ok(tokens)
+    }
+
+    /// Brings the session to the end of `tokens`, from the nearest remembered state.
+    fn read(&mut self, tokens: &[u32]) -> Result<Prefill, Error> {
+        let session = self.model.session.as_mut();
+        let (known, logits) = self.cache.resume(session, tokens)?;
+        if let Some(logits) = logits.filter(|_| known == tokens.len()) {
+            return Ok(Prefill {
+                logits: logits.to_vec(),
+                tokens: 0,
+                elapsed: Default::default(),
+            });
+        }
+        let bar = output::progress(tokens.len() - known, "reading");
+        let result = prefill(
+            session,
+            &tokens[known..],
+            self.model.chunk_size,
+            self.interrupt,
+            &mut |read| {
+                bar.set_position(read as u64);
+            },
+        );
+        bar.finish_and_clear();
+        let prefill = result?;
+        self.cache.remember(session, tokens, &prefill.logits)?;
+        Ok(prefill)
+    }
+
+    /// Prints the reply as it comes and returns it.
+    fn generate(&mut self, mut tokens: Vec<u32>, prefill: Prefill) -> Result<String, Failure> {
+        let until = Until {
+            tokens: self.reply_limit,
+            stop_ids: self.tokenizer.stop_ids().to_vec(),
+            stop_strings: self
+                .template
+                .stop_strings()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        };
+        let session = self.model.session.as_mut();
+        let mut generation = Generation::new(
+            session,
+            &self.tokenizer,
+            &mut self.sampler,
+            prefill,
+            until,
+            self.interrupt,
+        );
+        let mut reply = String::new();
+        for text in &mut generation {
+            let text = text?;
+            let text = if reply.is_empty() {
+                text.trim_start()
+            } else {
+                &text
+            };
+            output::write(text.as_bytes())?;
+            reply.push_str(text);
+        }
+        let outcome = generation.outcome();
+        if outcome.finish == Some(Finish::Limit) {
+            output::note_part(" [cut at the limit of -n]");
+        }
+        tokens.extend(&outcome.tokens[..outcome.read]);
+        self.cache
+            .remember(self.model.session.as_mut(), &tokens, &outcome.logits)?;
+        Ok(reply)
+    }
+}

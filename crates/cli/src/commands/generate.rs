@@ -1,0 +1,147 @@
+//! `thalweg generate`: continue a text.
+
+use std::sync::atomic::AtomicBool;
+
+use thalweg_engine::{
+    Finish, Generation, Outcome, Prefill, Sampler, SamplerSettings, Until, prefill,
+};
+use thalweg_tokenizer::Tokenizer;
+
+use crate::failure::Failure;
+use crate::flags::{ModelFlags, SamplerFlags, Text};
+use crate::model::Model;
+use crate::{interrupt, output};
+
+const AFTER_HELP: &str = "\
+Standard output holds the generated text alone, streamed as it comes; progress and the summary go to standard error.
+On a terminal the prompt is shown in front of the text, through standard error. The final line break of a prompt from
+a file or a pipe is dropped. Ctrl-C stops after the current token, a second one at once.
+
+Examples:
+  thalweg generate -p \"Once upon a time\"
+  thalweg generate -m model.gguf -f prompt.txt -n 500 --temp 0.8 --seed 1 > story.txt
+  echo \"The old house\" | thalweg generate --temp 0";
+
+/// Continue a text
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    text: Text,
+
+    /// Tokens to generate at most
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 256)]
+    tokens: usize,
+
+    /// Write the prompt to standard output before the text
+    #[arg(long)]
+    echo: bool,
+
+    #[command(flatten)]
+    sampler: SamplerFlags,
+
+    #[command(flatten)]
+    model: ModelFlags,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let settings = args.sampler.settings()?;
+    let prompt = args.text.read_prompt()?;
+    let file = args.model.open()?;
+    let tokenizer = Tokenizer::from_gguf(file.metadata())?;
+    let tokens = prompt_tokens(&tokenizer, &prompt)?;
+    let mut model = args.model.start(file)?;
+
+    let interrupt = interrupt::watch();
+    let prefill = read_prompt(&mut model, &tokens, interrupt)?;
+    show_prompt(&prompt, args.echo)?;
+    let until = Until {
+        tokens: args.tokens,
+        stop_ids: tokenizer.stop_ids().to_vec(),
+        stop_strings: Vec::new(),
+    };
+    let mut sampler = Sampler::new(settings.clone())?;
+    let generation = Generation::new(
+        model.session.as_mut(),
+        &tokenizer,
+        &mut sampler,
+        prefill,
+        until,
+        interrupt,
+    );
+    let outcome = print(generation)?;
+
+    summarize(&outcome, &settings, model.backend);
+    if outcome.finish == Some(Finish::Interrupted) {
+        Err(Failure::Interrupted)
+    } else {
+        Ok(())
+    }
+}
+
+/// The prompt's tokens, after begin-of-text if the model asks for it; an empty prompt starts from begin-of-text.
+fn prompt_tokens(tokenizer: &Tokenizer, prompt: &[u8]) -> Result<Vec<u32>, Failure> {
+    let begin = tokenizer
+        .bos_id()
+        .filter(|_| tokenizer.add_bos() || prompt.is_empty());
+    let mut tokens: Vec<u32> = begin.into_iter().collect();
+    tokens.extend(tokenizer.encode(prompt)?);
+    Ok(tokens)
+}
+
+fn read_prompt(
+    model: &mut Model,
+    tokens: &[u32],
+    interrupt: &AtomicBool,
+) -> Result<Prefill, Failure> {
+    let bar = output::progress(tokens.len(), "reading the prompt");
+    let result = prefill(
+        model.session.as_mut(),
+        tokens,
+        model.chunk_size,
+        interrupt,
+        &mut |read| {
+            bar.set_position(read as u64);
+        },
+    );
+    bar.finish_and_clear();
+    Ok(result?)
+}
+
+/// A continuation reads best after its beginning, but only --echo may put that on standard output.
+fn show_prompt(prompt: &[u8], echo: bool) -> Result<(), Failure> {
+    if echo {
+        return output::write(prompt);
+    }
+    if output::is_watched() {
+        output::note_part(&String::from_utf8_lossy(prompt));
+    }
+    Ok(())
+}
+
+/// Prints the text as it comes.
+fn print(mut generation: Generation<'_>) -> Result<Outcome, Failure> {
+    let mut ends_line = true;
+    for text in &mut generation {
+        let text = text?;
+        output::write(text.as_bytes())?;
+        ends_line = text.ends_with('\n');
+    }
+    if output::is_watched() && !ends_line {
+        output::note("");
+    }
+    Ok(generation.outcome())
+}
+
+fn summarize(outcome: &Outcome, settings: &SamplerSettings, backend: &str) {
+    let timings = outcome.timings;
+    output::note(format_args!(
+        "prefill {} tokens, {:.1} tok/s | decode {} tokens, {:.1} tok/s | first token after {:.3} s | seed {} | {backend}",
+        timings.prefill_tokens,
+        timings.prefill_rate(),
+        outcome.tokens.len(),
+        timings.decode_rate(),
+        timings.first_token.as_secs_f64(),
+        settings.seed,
+    ));
+}

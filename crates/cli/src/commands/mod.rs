@@ -1,0 +1,9 @@
+//! One file a command: its arguments, and a `run` that reads top-down.
+
+pub(crate) mod chat;
+pub(crate) mod completions;
+pub(crate) mod generate;
+pub(crate) mod info;
+pub(crate) mod logits;
+pub(crate) mod perplexity;
+pub(crate) mod tokenize;

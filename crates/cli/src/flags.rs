@@ -1,0 +1,192 @@
+//! Flags that several commands share: the model, the prompt, the sampler.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use thalweg_engine::{ChunkSize, SamplerSettings};
+
+use crate::failure::Failure;
+
+/// Which file.
+#[derive(Debug, Args)]
+pub(crate) struct ModelPath {
+    /// GGUF file of the model [default: the demo model]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+/// Which file, and how it is run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelFlags {
+    #[command(flatten)]
+    pub(crate) path: ModelPath,
+
+    /// What computes: auto takes the best that works here
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    pub(crate) backend: Backend,
+
+    /// Prompt tokens read at once, from 1 to 4096; the text does not depend on it
+    #[arg(long, value_name = "N", default_value_t, allow_negative_numbers = true)]
+    pub(crate) chunk_size: ChunkSize,
+
+    /// Threads of the CPU backend, from 1 to 1024 [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
+    pub(crate) threads: Option<u16>,
+
+    /// Look at every weight before the start and refuse infinite ones
+    #[arg(long)]
+    pub(crate) check_tensors: bool,
+}
+
+/// What computes the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    Auto,
+    Vulkan,
+    Metal,
+    Dx12,
+    Cpu,
+}
+
+/// Where a text comes from.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Text {
+    /// The text itself
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<OsString>,
+
+    /// A file with the text; without -p and -f it is read from standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Text {
+    /// The text's bytes, exactly as they are.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
+        if let Some(prompt) = &self.prompt {
+            return Ok(prompt.as_encoded_bytes().to_vec());
+        }
+        match &self.file {
+            Some(path) => std::fs::read(path).map_err(|error| Failure::path("read", path, &error)),
+            None => read_standard_input(),
+        }
+    }
+
+    /// The same, less the line break that editors and `echo` put at the end of what they write.
+    pub(crate) fn read_prompt(&self) -> Result<Vec<u8>, Failure> {
+        let mut bytes = self.read()?;
+        if self.prompt.is_none() && bytes.ends_with(b"\n") {
+            bytes.truncate(bytes.len() - if bytes.ends_with(b"\r\n") { 2 } else { 1 });
+        }
+        Ok(bytes)
+    }
+}
+
+fn read_standard_input() -> Result<Vec<u8>, Failure> {
+    let mut stdin = io::stdin().lock();
+    if stdin.is_terminal() {
+        return Err(Failure::Usage(
+            "there is no text: standard input is a terminal, expected -p TEXT, -f FILE or a pipe; give one of these"
+                .to_owned(),
+        ));
+    }
+    let mut bytes = Vec::new();
+    stdin.read_to_end(&mut bytes).map_err(|error| {
+        Failure::Path(format!(
+            "cannot read standard input: {error}; check where it comes from, or give -p or -f"
+        ))
+    })?;
+    Ok(bytes)
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Args)]
+#[command(
+    next_help_heading = "Sampling (in this order: penalties, top-k, top-p, min-p, temperature)"
+)]
+pub(crate) struct SamplerFlags {
+    /// Below 1 safer, above 1 wilder; 0 always takes the most probable token
+    #[arg(long, value_name = "T", default_value_t = SamplerSettings::default().temperature, allow_negative_numbers = true)]
+    temp: f32,
+
+    /// Choose among the K most probable tokens; 0 for all
+    #[arg(long, value_name = "K", default_value_t = SamplerSettings::default().top_k)]
+    top_k: usize,
+
+    /// Choose among the most probable tokens that hold this share of the probability; 1 for all
+    #[arg(long, value_name = "P", default_value_t = SamplerSettings::default().top_p, allow_negative_numbers = true)]
+    top_p: f32,
+
+    /// Choose among tokens at least this share as probable as the best; 0 for all
+    #[arg(long, value_name = "P", default_value_t = SamplerSettings::default().min_p, allow_negative_numbers = true)]
+    min_p: f32,
+
+    /// Taken off the logit of tokens generated before
+    #[arg(long, value_name = "X", default_value_t = SamplerSettings::default().presence_penalty, allow_negative_numbers = true)]
+    presence_penalty: f32,
+
+    /// Taken off the logit of a token for each time it was generated before
+    #[arg(long, value_name = "X", default_value_t = SamplerSettings::default().frequency_penalty, allow_negative_numbers = true)]
+    frequency_penalty: f32,
+
+    /// What these counts are multiplied by at each token: 1 never forgets
+    #[arg(long, value_name = "X", default_value_t = SamplerSettings::default().penalty_decay, allow_negative_numbers = true)]
+    penalty_decay: f32,
+
+    /// Makes a run repeatable; the summary names the one used [default: random]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl SamplerFlags {
+    /// The settings, checked; a random seed where none was given.
+    pub(crate) fn settings(&self) -> Result<SamplerSettings, Failure> {
+        let settings = SamplerSettings {
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            penalty_decay: self.penalty_decay,
+            seed: self.seed.unwrap_or_else(random_seed),
+        };
+        settings.validate()?;
+        Ok(settings)
+    }
+}
+
+/// Short enough to be typed again; from the randomness that the standard library's hash maps start with.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0) >> 32
+}
+
+/// Token ids as people write them: separated by commas or white space, at least one.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenIds(pub(crate) Vec<u32>);
+
+impl FromStr for TokenIds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ids = text
+            .split(|c: char| c == ',' || c.is_whitespace())
+            .filter(|id| !id.is_empty());
+        let ids: Result<Vec<u32>, String> = ids
+            .map(|id| {
+                id.parse()
+                    .map_err(|_| format!("found '{}', expected whole numbers", id.escape_debug()))
+            })
+            .collect();
+        match ids? {
+            ids if ids.is_empty() => Err("found no token id, expected at least one".to_owned()),
+            ids => Ok(Self(ids)),
+        }
+    }
+}

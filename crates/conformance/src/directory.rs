@@ -1,0 +1,91 @@
+//! Everything that a directory has goldens for.
+
+use crate::{
+    Golden, Outcome, Vectors, check_blocks, check_session, check_taps, check_vectors, check_world,
+    message,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thalweg_gguf::GgufFile;
+use thalweg_rwkv::{CpuModel, CpuSession};
+
+const BLOCKS: &str = "quant-blocks.json";
+const WORLD: &str = "world-tokenizer.json";
+const WORLD_VOCABULARY: &str = "world-vocab.gguf";
+
+/// Runs all comparisons whose goldens lie in `dir/golden`, with the models in `dir/models`, and hands each outcome to
+/// `report` as soon as it is known. A file that is missing is a failed outcome.
+pub fn check_directory(dir: &Path, report: &mut dyn FnMut(Outcome)) {
+    let (goldens, models) = (dir.join("golden"), dir.join("models"));
+    check_blocks(&goldens.join(BLOCKS))
+        .into_iter()
+        .for_each(&mut *report);
+    report(check_world(
+        &goldens.join(WORLD),
+        &models.join(WORLD_VOCABULARY),
+    ));
+    match model_goldens(&goldens) {
+        Ok(paths) => paths
+            .iter()
+            .for_each(|path| check_model(path, &models, report)),
+        Err(fault) => report(Outcome::new("model goldens", Err(fault))),
+    }
+}
+
+/// The golden files of models: all JSON files but the two of other things.
+fn model_goldens(dir: &Path) -> Result<Vec<PathBuf>, String> {
+    let located = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let mut paths = Vec::new();
+    for entry in dir.read_dir().map_err(located)? {
+        let path = entry.map_err(located)?.path();
+        let of_a_model = !path.ends_with(BLOCKS) && !path.ends_with(WORLD);
+        if of_a_model
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    if paths.is_empty() {
+        Err(format!("{}: no golden of a model", dir.display()))
+    } else {
+        Ok(paths)
+    }
+}
+
+/// Puts the CPU model through one golden file and, where there is one, the safetensors file beside it.
+pub fn check_model(golden: &Path, models: &Path, report: &mut dyn FnMut(Outcome)) {
+    let subject = golden
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    if let Err(fault) = try_check_model(&subject, golden, models, report) {
+        report(Outcome::new(subject, Err(fault)));
+    }
+}
+
+fn try_check_model(
+    subject: &str,
+    golden_path: &Path,
+    models: &Path,
+    report: &mut dyn FnMut(Outcome),
+) -> Result<(), String> {
+    let golden = Golden::read(golden_path)?;
+    let file = GgufFile::open(&models.join(&golden.model)).map_err(message)?;
+    let model = Arc::new(CpuModel::load(file).map_err(message)?);
+    let mut session = CpuSession::new(Arc::clone(&model));
+    check_session(subject, &golden, &mut session)
+        .into_iter()
+        .for_each(&mut *report);
+
+    let vectors = golden_path.with_extension("short.safetensors");
+    if vectors.exists() {
+        let vectors = Vectors::read(&vectors)?;
+        report(check_vectors(subject, &golden, &vectors, &mut session));
+        report(check_taps(subject, &golden, &vectors, &model));
+    }
+    Ok(())
+}
