@@ -49,22 +49,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             input_tile[(i / 4u) * STRIDE + i % 4u] = mixed_input(job, token, column);
         }
         workgroupBarrier();
-        {% for k in range(4) %}
-        {
+        for (var k = 0u; k < 4u; k++) {
             {% for t in range(tile_tokens) %}
-            let x{{ t }} = input_tile[(thread_token + {{ t }}u * BLOCK_SIZE) * STRIDE + {{ k }}u];
+            let x{{ t }} = input_tile[(thread_token + {{ t }}u * BLOCK_SIZE) * STRIDE + k];
             {% endfor %}
             {% for c in "xyzw" %}
             let inputs_{{ c }} = vec{{ tile_tokens }}<f32>({% for t in range(tile_tokens) %}x{{ t }}.{{ c }}, {% endfor %});
             {% endfor %}
             {% for r in range(tile_rows) %}
-            let w{{ r }} = weight_tile[(thread_row + {{ r }}u * BLOCK_SIZE) * STRIDE + {{ k }}u];
+            let w{{ r }} = weight_tile[(thread_row + {{ r }}u * BLOCK_SIZE) * STRIDE + k];
             {% for c in "xyzw" %}
             sum{{ r }} = fma(vec{{ tile_tokens }}<f32>(w{{ r }}.{{ c }}), inputs_{{ c }}, sum{{ r }});
             {% endfor %}
             {% endfor %}
         }
-        {% endfor %}
         workgroupBarrier();
         {% endfor %}
     }
