@@ -32,8 +32,14 @@ pub const VEC4_BYTES: usize = 16;
 
 impl Encoding {
     /// All encodings.
-    pub const ALL: [Encoding; 6] =
-        [Encoding::Q4_K, Encoding::Q5_K, Encoding::Q6_K, Encoding::Q8_0, Encoding::F16, Encoding::F32];
+    pub const ALL: [Encoding; 6] = [
+        Encoding::Q4_K,
+        Encoding::Q5_K,
+        Encoding::Q6_K,
+        Encoding::Q8_0,
+        Encoding::F16,
+        Encoding::F32,
+    ];
 
     /// The encoding that holds the numbers of a file's tensor type exactly.
     pub fn of(ty: TensorType) -> Encoding {
@@ -84,6 +90,13 @@ impl Encoding {
     }
 }
 
+/// Whether [`encode_rows`] leaves rows of `columns` numbers of type `ty` as they are in the file.
+pub fn is_stored_as_is(ty: TensorType, columns: usize) -> bool {
+    use TensorType::{F16, F32, Q4_K, Q5_K};
+    let row_bytes = Encoding::of(ty).row_bytes(columns) as u64;
+    matches!(ty, Q4_K | Q5_K | F16 | F32) && ty.bytes_for(columns as u64) == Some(row_bytes)
+}
+
 /// Encodes rows of a file's tensor for the device. Shapes: `rows` holds whole rows of `columns` numbers of type `ty`;
 /// `out` holds as many rows of [`Encoding::row_bytes`].
 ///
@@ -92,7 +105,12 @@ impl Encoding {
 ///
 /// # Panics
 /// If the lengths disagree.
-pub fn encode_rows(ty: TensorType, columns: usize, rows: &[u8], out: &mut [u8]) -> Result<(), Error> {
+pub fn encode_rows(
+    ty: TensorType,
+    columns: usize,
+    rows: &[u8],
+    out: &mut [u8],
+) -> Result<(), Error> {
     let Some(file_row_bytes) = ty.bytes_for(columns as u64) else {
         return blocks::decode(ty, rows, &mut vec![0.0; columns]); // says why not
     };
@@ -109,10 +127,15 @@ fn encode_row(ty: TensorType, columns: usize, row: &[u8], out: &mut [u8]) -> Res
     match ty {
         TensorType::Q6_K => six_bit_planes(row.chunks_exact(210), out),
         TensorType::Q3_K => six_bit_planes(row.chunks_exact(110).map(three_bits_as_six), out),
-        TensorType::Q8_0 => eight_bit_planes(row.chunks_exact(34).map(|block| (&block[..2], &block[2..])), out),
+        TensorType::Q8_0 => eight_bit_planes(
+            row.chunks_exact(34).map(|block| (&block[..2], &block[2..])),
+            out,
+        ),
         TensorType::Q5_0 => eight_bit_planes(row.chunks_exact(22).map(five_bits_as_eight), out),
         TensorType::Q4_0 => eight_bit_planes(row.chunks_exact(18).map(four_bits_as_eight), out),
-        TensorType::Q4_K | TensorType::Q5_K | TensorType::F16 | TensorType::F32 => copy_padded(row, out),
+        TensorType::Q4_K | TensorType::Q5_K | TensorType::F16 | TensorType::F32 => {
+            copy_padded(row, out)
+        }
         _ => {
             let mut values = vec![0.0; columns];
             blocks::decode(ty, row, &mut values)?;
@@ -240,20 +263,38 @@ mod tests {
     #[test]
     fn three_bits_are_exactly_six() {
         let blocks = blocks_of(TensorType::Q3_K, 300);
-        let six: Vec<u8> = blocks.chunks_exact(110).flat_map(three_bits_as_six).collect();
-        assert_eq!(bits(TensorType::Q3_K, &blocks), bits(TensorType::Q6_K, &six));
+        let six: Vec<u8> = blocks
+            .chunks_exact(110)
+            .flat_map(three_bits_as_six)
+            .collect();
+        assert_eq!(
+            bits(TensorType::Q3_K, &blocks),
+            bits(TensorType::Q6_K, &six)
+        );
     }
 
     #[test]
     fn four_and_five_bits_are_exactly_eight() {
         let join = |(d, quants): (&[u8], [u8; 32])| [d, &quants].concat();
         let blocks = blocks_of(TensorType::Q4_0, 300);
-        let eight: Vec<u8> = blocks.chunks_exact(18).flat_map(|block| join(four_bits_as_eight(block))).collect();
-        assert_eq!(bits(TensorType::Q4_0, &blocks), bits(TensorType::Q8_0, &eight));
+        let eight: Vec<u8> = blocks
+            .chunks_exact(18)
+            .flat_map(|block| join(four_bits_as_eight(block)))
+            .collect();
+        assert_eq!(
+            bits(TensorType::Q4_0, &blocks),
+            bits(TensorType::Q8_0, &eight)
+        );
 
         let blocks = blocks_of(TensorType::Q5_0, 300);
-        let eight: Vec<u8> = blocks.chunks_exact(22).flat_map(|block| join(five_bits_as_eight(block))).collect();
-        assert_eq!(bits(TensorType::Q5_0, &blocks), bits(TensorType::Q8_0, &eight));
+        let eight: Vec<u8> = blocks
+            .chunks_exact(22)
+            .flat_map(|block| join(five_bits_as_eight(block)))
+            .collect();
+        assert_eq!(
+            bits(TensorType::Q5_0, &blocks),
+            bits(TensorType::Q8_0, &eight)
+        );
     }
 
     #[test]
@@ -272,7 +313,11 @@ mod tests {
     fn rows_of_plain_numbers_are_padded_to_whole_spans() {
         let mut out = vec![0xff; Encoding::F16.row_bytes(40)];
         encode_rows(TensorType::F16, 40, &[1; 80], &mut out).unwrap();
-        assert_eq!((out.len(), &out[..80], &out[80..]), (128, &[1; 80][..], &[0; 48][..]));
+        assert_eq!(
+            (out.len(), &out[..80], &out[80..]),
+            (128, &[1; 80][..], &[0; 48][..])
+        );
+        assert!(!is_stored_as_is(TensorType::F16, 40) && is_stored_as_is(TensorType::F16, 64));
     }
 
     #[test]

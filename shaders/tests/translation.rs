@@ -40,7 +40,11 @@ fn expected(kernel: &Kernel) -> [(Target, Outcome); 4] {
     let fits = |(start, end, variant, _): &&(&str, &str, Variant, _)| {
         kernel.name.starts_with(start) && kernel.name.ends_with(end) && kernel.variant == *variant
     };
-    EXPECTATIONS.iter().find(fits).unwrap_or_else(|| panic!("no expectation for {}", kernel.name)).3
+    EXPECTATIONS
+        .iter()
+        .find(fits)
+        .unwrap_or_else(|| panic!("no expectation for {}", kernel.name))
+        .3
 }
 
 #[test]
@@ -66,7 +70,10 @@ fn registry_entries_say_what_the_modules_are() {
         let name = &kernel.name;
         assert_eq!(module.entry_points.len(), 1, "{name}");
         assert_eq!(module.entry_points[0].name, "main", "{name}");
-        assert_eq!(module.entry_points[0].workgroup_size, kernel.workgroup_size, "{name}");
+        assert_eq!(
+            module.entry_points[0].workgroup_size, kernel.workgroup_size,
+            "{name}"
+        );
         assert_eq!(workgroup_bytes(&module), kernel.workgroup_bytes, "{name}");
         assert_eq!(bindings(&module), kernel.bindings, "{name}");
     }
@@ -74,7 +81,11 @@ fn registry_entries_say_what_the_modules_are() {
 
 #[test]
 fn names_are_unique() {
-    let mut names: Vec<_> = registry().unwrap().into_iter().map(|kernel| kernel.name).collect();
+    let mut names: Vec<_> = registry()
+        .unwrap()
+        .into_iter()
+        .map(|kernel| kernel.name)
+        .collect();
     names.sort();
     let count = names.len();
     names.dedup();
@@ -93,8 +104,11 @@ fn specialised(kernel: &Kernel) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(&kernel.wgsl)
         .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&kernel.wgsl)));
     let info = validate(kernel, &module);
-    let constants: PipelineConstants =
-        kernel.constants.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    let constants: PipelineConstants = kernel
+        .constants
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), *value))
+        .collect();
     let entry_point = Some((ShaderStage::Compute, "main"));
     let (module, info) = process_overrides(&module, &info, entry_point, &constants)
         .unwrap_or_else(|error| panic!("{}: {error:?}", kernel.name));
@@ -103,43 +117,78 @@ fn specialised(kernel: &Kernel) -> (Module, ModuleInfo) {
 
 /// Nothing but WGSL 1.0 is allowed; naga counts `unpack2x16float` as a capability.
 fn validate(kernel: &Kernel, module: &Module) -> ModuleInfo {
-    Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
-        .validate(module)
-        .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&kernel.wgsl)))
+    Validator::new(
+        ValidationFlags::all(),
+        Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+    )
+    .validate(module)
+    .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&kernel.wgsl)))
 }
 
-fn translate(kernel: &Kernel, module: &Module, info: &ModuleInfo, target: Target) -> Result<(), String> {
+fn translate(
+    kernel: &Kernel,
+    module: &Module,
+    info: &ModuleInfo,
+    target: Target,
+) -> Result<(), String> {
     match target {
         Target::Vulkan => {
-            let options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
-            let pipeline =
-                spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".to_owned() };
-            spv::write_vec(module, info, &options, Some(&pipeline)).map(drop).map_err(|error| error.to_string())
+            let options = spv::Options {
+                lang_version: (1, 3),
+                ..spv::Options::default()
+            };
+            let pipeline = spv::PipelineOptions {
+                shader_stage: ShaderStage::Compute,
+                entry_point: "main".to_owned(),
+            };
+            spv::write_vec(module, info, &options, Some(&pipeline))
+                .map(drop)
+                .map_err(|error| error.to_string())
         }
         Target::Metal => {
-            let options = msl::Options { lang_version: (2, 4), ..msl::Options::default() };
-            let (_, translated) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
-                .map_err(|error| error.to_string())?;
-            translated.entry_point_names.into_iter().try_for_each(|name| name.map(drop).map_err(|e| e.to_string()))
+            let options = msl::Options {
+                lang_version: (2, 4),
+                ..msl::Options::default()
+            };
+            let (_, translated) =
+                msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+                    .map_err(|error| error.to_string())?;
+            translated
+                .entry_point_names
+                .into_iter()
+                .try_for_each(|name| name.map(drop).map_err(|e| e.to_string()))
         }
         Target::Dx12 => {
-            let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, ..hlsl::Options::default() };
+            let options = hlsl::Options {
+                shader_model: hlsl::ShaderModel::V6_0,
+                ..hlsl::Options::default()
+            };
             let pipeline = hlsl::PipelineOptions::default();
             let mut text = String::new();
             let translated = hlsl::Writer::new(&mut text, &options, &pipeline)
                 .write(module, info, None)
                 .map_err(|error| error.to_string())?;
-            translated.entry_point_names.into_iter().try_for_each(|name| name.map(drop).map_err(|e| e.to_string()))
+            translated
+                .entry_point_names
+                .into_iter()
+                .try_for_each(|name| name.map(drop).map_err(|e| e.to_string()))
         }
         Target::Browser => within_browser_limits(kernel),
     }
 }
 
 fn within_browser_limits(kernel: &Kernel) -> Result<(), String> {
-    let storage_bindings = kernel.bindings.iter().filter(|binding| **binding != Binding::Uniform).count();
+    let storage_bindings = kernel
+        .bindings
+        .iter()
+        .filter(|binding| **binding != Binding::Uniform)
+        .count();
     let invocations: u32 = kernel.workgroup_size.iter().product();
     if storage_bindings > 8 || invocations > 256 || kernel.workgroup_bytes > 16 << 10 {
-        return Err(format!("{storage_bindings} bindings, {invocations} invocations, {} B", kernel.workgroup_bytes));
+        return Err(format!(
+            "{storage_bindings} bindings, {invocations} invocations, {} B",
+            kernel.workgroup_bytes
+        ));
     }
     Ok(())
 }
@@ -163,7 +212,9 @@ fn bindings(module: &Module) -> Vec<Binding> {
             let number = variable.binding?.binding;
             let kind = match variable.space {
                 AddressSpace::Uniform => Binding::Uniform,
-                AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => Binding::ReadWrite,
+                AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => {
+                    Binding::ReadWrite
+                }
                 AddressSpace::Storage { .. } => Binding::Read,
                 _ => return None,
             };
@@ -171,6 +222,10 @@ fn bindings(module: &Module) -> Vec<Binding> {
         })
         .collect();
     bindings.sort_by_key(|(number, _)| *number);
-    assert!((0..).zip(&bindings).all(|(expected, (number, _))| expected == *number));
+    assert!(
+        (0..)
+            .zip(&bindings)
+            .all(|(expected, (number, _))| expected == *number)
+    );
     bindings.into_iter().map(|(_, kind)| kind).collect()
 }

@@ -44,8 +44,18 @@ impl Embedding {
         let name = format!("embedding.{}", encoding.name());
         Ok(Kernel {
             variant: Variant::Plain,
-            wgsl: render(&name, "embedding.wgsl", context! { encoding => encoding.template() })?,
-            bindings: &[Binding::Read, Binding::Uniform, Binding::Read, Binding::Read, Binding::ReadWrite],
+            wgsl: render(
+                &name,
+                "embedding.wgsl",
+                context! { encoding => encoding.template() },
+            )?,
+            bindings: &[
+                Binding::Read,
+                Binding::Uniform,
+                Binding::Read,
+                Binding::Read,
+                Binding::ReadWrite,
+            ],
             constants: vec![("WORKGROUP", WORKGROUP.into())],
             workgroup_size: [WORKGROUP, 1, 1],
             workgroup_bytes: 0,

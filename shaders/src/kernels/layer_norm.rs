@@ -40,7 +40,11 @@ impl LayerNorm {
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
         let shift = self.shift;
-        let name = if shift { "layer_norm.shift" } else { "layer_norm" };
+        let name = if shift {
+            "layer_norm.shift"
+        } else {
+            "layer_norm"
+        };
         let bindings: &[Binding] = match shift {
             true => &[Read, Uniform, Read, Read, ReadWrite, ReadWrite],
             false => &[Read, Uniform, Read, Read, ReadWrite],

@@ -86,10 +86,23 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
     for encoding in Encoding::ALL {
         kernels.push(Embedding { encoding }.kernel()?);
         for columns in Matvec::COLUMNS {
-            kernels.push(Matvec { encoding, columns, lanes: Matvec::DEFAULT_LANES }.kernel()?);
+            kernels.push(
+                Matvec {
+                    encoding,
+                    columns,
+                    lanes: Matvec::DEFAULT_LANES,
+                }
+                .kernel()?,
+            );
         }
         for block_size in Matmul::BLOCK_SIZES {
-            kernels.push(Matmul { encoding, block_size }.kernel()?);
+            kernels.push(
+                Matmul {
+                    encoding,
+                    block_size,
+                }
+                .kernel()?,
+            );
         }
     }
     Ok(kernels)

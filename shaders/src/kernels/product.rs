@@ -70,13 +70,22 @@ pub enum Epilogue {
 /// The jobs as the kernels expect them: [`MAX_JOBS`] of them, those beyond the given ones without rows.
 pub fn pad_jobs(jobs: &[Job]) -> [Job; MAX_JOBS] {
     let mut padded = [Job::zeroed(); MAX_JOBS];
-    padded.iter_mut().zip(jobs).for_each(|(padded, job)| *padded = *job);
+    padded
+        .iter_mut()
+        .zip(jobs)
+        .for_each(|(padded, job)| *padded = *job);
     padded
 }
 
 /// rows, jobs, vectors, weights, input, out
-const BINDINGS: &[Binding] =
-    &[Binding::Read, Binding::Uniform, Binding::Read, Binding::Read, Binding::Read, Binding::ReadWrite];
+const BINDINGS: &[Binding] = &[
+    Binding::Read,
+    Binding::Uniform,
+    Binding::Read,
+    Binding::Read,
+    Binding::Read,
+    Binding::ReadWrite,
+];
 
 /// A matrix times one or a few tokens. Bindings: rows, jobs, vectors, weights, input, out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +115,11 @@ impl Matvec {
     /// # Errors
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
-        let Matvec { encoding, columns, lanes } = *self;
+        let Matvec {
+            encoding,
+            columns,
+            lanes,
+        } = *self;
         let name = format!("matvec.{}.{columns}", encoding.name());
         let rows = self.rows();
         let values =
@@ -115,7 +128,10 @@ impl Matvec {
             variant: Variant::Plain,
             wgsl: render(&name, "matvec.wgsl", values)?,
             bindings: BINDINGS,
-            constants: vec![("WORKGROUP", Self::WORKGROUP.into()), ("LANES", lanes.into())],
+            constants: vec![
+                ("WORKGROUP", Self::WORKGROUP.into()),
+                ("LANES", lanes.into()),
+            ],
             workgroup_size: [Self::WORKGROUP, 1, 1],
             workgroup_bytes: 4 * (Self::WORKGROUP / lanes) * rows * columns * (lanes + 1),
             name,
@@ -154,11 +170,13 @@ impl Matmul {
     /// # Errors
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
-        let Matmul { encoding, block_size } = *self;
+        let Matmul {
+            encoding,
+            block_size,
+        } = *self;
         let name = format!("matmul.{}.{block_size}", encoding.name());
         let [tile_rows, tile_tokens] = self.outputs();
-        let values =
-            context! { encoding => encoding.template(), max_jobs => MAX_JOBS, tile_rows, tile_tokens };
+        let values = context! { encoding => encoding.template(), max_jobs => MAX_JOBS, tile_rows, tile_tokens };
         let row_bytes = 5 * 16;
         Ok(Kernel {
             variant: Variant::Plain,

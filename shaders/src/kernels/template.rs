@@ -37,26 +37,37 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "wkv7.wgsl",
 ];
 
-static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLock::new(|| {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    for (name, source) in TEMPLATES {
-        environment.add_template(name, source)?;
-    }
-    Ok(environment)
-});
+static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> =
+    LazyLock::new(|| {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()?,
+        );
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        for (name, source) in TEMPLATES {
+            environment.add_template(name, source)?;
+        }
+        Ok(environment)
+    });
 
 /// The WGSL of `kernel`, made from `template` with `values`.
 pub(super) fn render(kernel: &str, template: &str, values: Value) -> Result<String, Error> {
     let rendered = match &*ENVIRONMENT {
-        Ok(environment) => environment.get_template(template).and_then(|template| template.render(values)),
+        Ok(environment) => environment
+            .get_template(template)
+            .and_then(|template| template.render(values)),
         Err(error) => return Err(defect(kernel, error)),
     };
     rendered.map_err(|error| defect(kernel, &error))
 }
 
 fn defect(kernel: &str, error: &minijinja::Error) -> Error {
-    Error::Template { kernel: kernel.to_owned(), message: format!("{error:#}") }
+    Error::Template {
+        kernel: kernel.to_owned(),
+        message: format!("{error:#}"),
+    }
 }

@@ -36,8 +36,16 @@ impl Slot {
     /// Number of slots.
     pub const COUNT: u32 = 8;
     /// Their names in WGSL, in order.
-    const NAMES: [&str; Self::COUNT as usize] =
-        ["RECEPTANCE", "KEY", "VALUE", "FIRST_VALUE", "DECAY", "ICLR", "GATE", "REMOVAL_KEY"];
+    const NAMES: [&str; Self::COUNT as usize] = [
+        "RECEPTANCE",
+        "KEY",
+        "VALUE",
+        "FIRST_VALUE",
+        "DECAY",
+        "ICLR",
+        "GATE",
+        "REMOVAL_KEY",
+    ];
 }
 
 /// Parameters of the kernels of this file.
@@ -83,8 +91,20 @@ impl RemovalKey {
     /// # Errors
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
-        let bindings = &[Binding::Read, Binding::Uniform, Binding::Read, Binding::ReadWrite];
-        kernel("removal_key".to_owned(), "removal_key.wgsl", context! { slots => Slot::NAMES }, bindings, 64, 64 * 8)
+        let bindings = &[
+            Binding::Read,
+            Binding::Uniform,
+            Binding::Read,
+            Binding::ReadWrite,
+        ];
+        kernel(
+            "removal_key".to_owned(),
+            "removal_key.wgsl",
+            context! { slots => Slot::NAMES },
+            bindings,
+            64,
+            64 * 8,
+        )
     }
 
     /// The grid for rows of `width` channels and at most `tokens` tokens.
@@ -101,7 +121,14 @@ impl Readout {
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
         let bindings = &[Read, Uniform, Read, Read, Read, ReadWrite];
-        kernel("readout".to_owned(), "readout.wgsl", context! { slots => Slot::NAMES }, bindings, 64, 64 * 8)
+        kernel(
+            "readout".to_owned(),
+            "readout.wgsl",
+            context! { slots => Slot::NAMES },
+            bindings,
+            64,
+            64 * 8,
+        )
     }
 
     /// The grid for rows of `width` channels and at most `tokens` tokens.
@@ -124,10 +151,21 @@ impl Wkv7 {
         let tile = if lanes == 1 { 8 } else { 4 };
         let values = context! { slots => Slot::NAMES, lanes, tile, parts => 16 / lanes };
         let workgroup = HEAD_SIZE * lanes;
-        let parts_bytes = if lanes == 1 { 0 } else { 4 * (2 + tile) * workgroup };
+        let parts_bytes = if lanes == 1 {
+            0
+        } else {
+            4 * (2 + tile) * workgroup
+        };
         let staged_bytes = 6 * tile * HEAD_SIZE * 4;
         let bindings = &[Read, Uniform, Read, ReadWrite, ReadWrite];
-        kernel(format!("wkv7.{lanes}"), "wkv7.wgsl", values, bindings, workgroup, staged_bytes + parts_bytes)
+        kernel(
+            format!("wkv7.{lanes}"),
+            "wkv7.wgsl",
+            values,
+            bindings,
+            workgroup,
+            staged_bytes + parts_bytes,
+        )
     }
 
     /// The grid for `heads` heads.

@@ -17,7 +17,8 @@ pub(crate) fn run(kernel: &Kernel, bindings: &[Binding<'_>], workgroups: Workgro
     // SAFETY: the tests bind what the kernel's documentation asks for.
     let pipeline = unsafe { context().pipeline(kernel) }.unwrap();
     let mut plan = PlanBuilder::new(context(), &kernel.name);
-    plan.dispatch(&pipeline, bindings, workgroups, Work::default()).unwrap();
+    plan.dispatch(&pipeline, bindings, workgroups, Work::default())
+        .unwrap();
     plan.build().unwrap().run(context()).unwrap();
 }
 
@@ -27,7 +28,10 @@ pub(crate) fn buffer<T: bytemuck::Pod>(values: &[T]) -> Buffer {
 }
 
 pub(crate) fn rows(count: usize, first: usize) -> Buffer {
-    buffer(&[Rows { count: count as u32, first: first as u32 }])
+    buffer(&[Rows {
+        count: count as u32,
+        first: first as u32,
+    }])
 }
 
 pub(crate) fn read(buffer: &Buffer) -> Vec<f32> {
@@ -62,16 +66,22 @@ impl Noise {
 
     /// Uniform between `low` and `high`.
     pub(crate) fn between(&mut self, low: f32, high: f32, count: usize) -> Vec<f32> {
-        (0..count).map(|_| low + (high - low) * (0.5 + 0.5 * self.number())).collect()
+        (0..count)
+            .map(|_| low + (high - low) * (0.5 + 0.5 * self.number()))
+            .collect()
     }
 
     /// A matrix in its file encoding. Its block scales are ordinary, subnormal, negative and zero halves.
     pub(crate) fn matrix(&mut self, ty: TensorType, rows: usize, columns: usize) -> Weights {
         let blocks = rows * columns / ty.block_len();
-        let mut bytes: Vec<u8> = (0..blocks * ty.block_bytes()).map(|_| self.bits() as u8).collect();
+        let mut bytes: Vec<u8> = (0..blocks * ty.block_bytes())
+            .map(|_| self.bits() as u8)
+            .collect();
         match ty {
             TensorType::F32 => bytes = bytemuck::cast_slice(&self.numbers(rows * columns)).to_vec(),
-            TensorType::BF16 => bytes.chunks_exact_mut(2).for_each(|half| half[1] = 0x3e | half[1] & 0x81),
+            TensorType::BF16 => bytes
+                .chunks_exact_mut(2)
+                .for_each(|half| half[1] = 0x3e | half[1] & 0x81),
             TensorType::F16 => bytes.chunks_exact_mut(2).for_each(|half| half[1] &= 0xbb), // below 1, some subnormal
             _ => {
                 for block in bytes.chunks_exact_mut(ty.block_bytes()) {
@@ -87,7 +97,12 @@ impl Noise {
                 }
             }
         }
-        Weights { ty, rows, columns, bytes }
+        Weights {
+            ty,
+            rows,
+            columns,
+            bytes,
+        }
     }
 }
 
@@ -112,7 +127,12 @@ pub(crate) struct Weights {
 
 impl Weights {
     pub(crate) fn twin(&self) -> twins::Matrix<'_> {
-        twins::Matrix { ty: self.ty, rows: self.rows, cols: self.columns, bytes: &self.bytes }
+        twins::Matrix {
+            ty: self.ty,
+            rows: self.rows,
+            cols: self.columns,
+            bytes: &self.bytes,
+        }
     }
 
     pub(crate) fn encoding(&self) -> Encoding {
@@ -142,11 +162,16 @@ pub(crate) fn types() -> impl Iterator<Item = TensorType> {
 #[track_caller]
 pub(crate) fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    let largest = expected
+        .iter()
+        .fold(0.0f32, |largest, value| largest.max(value.abs()));
     let mut worst = (0.0, 0);
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = (found - expected).abs();
-        assert!(difference.is_finite(), "{what}: {found} instead of {expected} at {index}");
+        assert!(
+            difference.is_finite(),
+            "{what}: {found} instead of {expected} at {index}"
+        );
         if difference > worst.0 {
             worst = (difference, index);
         }

@@ -20,18 +20,38 @@ enum Form {
 impl Form {
     fn kernel(self, encoding: Encoding) -> Kernel {
         match self {
-            Form::Matvec { columns, lanes } => Matvec { encoding, columns, lanes }.kernel(),
-            Form::Matmul { block_size } => Matmul { encoding, block_size }.kernel(),
+            Form::Matvec { columns, lanes } => Matvec {
+                encoding,
+                columns,
+                lanes,
+            }
+            .kernel(),
+            Form::Matmul { block_size } => Matmul {
+                encoding,
+                block_size,
+            }
+            .kernel(),
         }
         .unwrap()
     }
 
     fn workgroups(self, encoding: Encoding, jobs: u32, rows: u32, tokens: u32) -> [u32; 3] {
         match self {
-            Form::Matvec { columns, lanes } => {
-                [Matvec { encoding, columns, lanes }.workgroups(rows), 1, jobs]
+            Form::Matvec { columns, lanes } => [
+                Matvec {
+                    encoding,
+                    columns,
+                    lanes,
+                }
+                .workgroups(rows),
+                1,
+                jobs,
+            ],
+            Form::Matmul { block_size } => Matmul {
+                encoding,
+                block_size,
             }
-            Form::Matmul { block_size } => Matmul { encoding, block_size }.workgroups(jobs, rows, tokens),
+            .workgroups(jobs, rows, tokens),
         }
     }
 
@@ -44,7 +64,9 @@ impl Form {
             .flat_map(|columns| lanes.map(|lanes| Form::Matvec { columns, lanes }));
         let matmuls = Matmul::BLOCK_SIZES
             .into_iter()
-            .filter(|block_size| block_size * block_size <= context().limits().workgroup_invocations)
+            .filter(|block_size| {
+                block_size * block_size <= context().limits().workgroup_invocations
+            })
             .map(|block_size| Form::Matmul { block_size });
         matvecs.chain(matmuls).collect()
     }
@@ -53,7 +75,13 @@ impl Form {
 /// Rows of `columns` numbers, each padded to whole spans with numbers that must not matter.
 fn padded(rows: &[f32], columns: usize) -> Vec<f32> {
     let stride = columns.next_multiple_of(SPAN);
-    rows.chunks(columns).flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(1e3, stride - columns))).collect()
+    rows.chunks(columns)
+        .flat_map(|row| {
+            row.iter()
+                .copied()
+                .chain(std::iter::repeat_n(1e3, stride - columns))
+        })
+        .collect()
 }
 
 fn job(weights: &Weights) -> Job {
@@ -75,7 +103,14 @@ fn job(weights: &Weights) -> Job {
 }
 
 /// Runs jobs whose matrices lie in `weights`. The grid is for more tokens and rows than there are.
-fn product(form: Form, encoding: Encoding, jobs: &[Job], tokens: usize, data: [&[f32]; 3], weights: &[u8]) -> Vec<f32> {
+fn product(
+    form: Form,
+    encoding: Encoding,
+    jobs: &[Job],
+    tokens: usize,
+    data: [&[f32]; 3],
+    weights: &[u8],
+) -> Vec<f32> {
     let [vectors, input, out] = data;
     let (out, jobs_data) = (buffer(out), pad_jobs(jobs));
     let bindings = [
@@ -87,21 +122,45 @@ fn product(form: Form, encoding: Encoding, jobs: &[Job], tokens: usize, data: [&
         Binding::Buffer(&out),
     ];
     let largest = jobs.iter().map(|job| job.rows).max().unwrap();
-    let workgroups = form.workgroups(encoding, jobs.len() as u32, largest + 200, tokens as u32 + 200);
-    run(&form.kernel(encoding), &bindings, Workgroups::Grid(workgroups));
+    let workgroups = form.workgroups(
+        encoding,
+        jobs.len() as u32,
+        largest + 200,
+        tokens as u32 + 200,
+    );
+    run(
+        &form.kernel(encoding),
+        &bindings,
+        Workgroups::Grid(workgroups),
+    );
     read(&out)
 }
 
 fn compare(ty: TensorType, matrix_rows: usize, columns: usize, tokens: usize) {
     let mut noise = Noise::new((matrix_rows * columns + tokens) as u64);
-    let (weights, x) = (noise.matrix(ty, matrix_rows, columns), noise.numbers(tokens * columns));
+    let (weights, x) = (
+        noise.matrix(ty, matrix_rows, columns),
+        noise.numbers(tokens * columns),
+    );
     let mut expected = vec![0.0; tokens * matrix_rows];
     twins::matmul(&weights.twin(), &x, &mut expected).unwrap();
     for form in Form::all(tokens) {
         let out = vec![f32::NAN; expected.len()];
         let data = [&[0.0; 4][..], &padded(&x, columns), &out];
-        let found = product(form, weights.encoding(), &[job(&weights)], tokens, data, &weights.encoded());
-        assert_close(&found, &expected, TOLERANCE, &format!("{ty} [{matrix_rows}, {columns}], {tokens} tokens, {form:?}"));
+        let found = product(
+            form,
+            weights.encoding(),
+            &[job(&weights)],
+            tokens,
+            data,
+            &weights.encoded(),
+        );
+        assert_close(
+            &found,
+            &expected,
+            TOLERANCE,
+            &format!("{ty} [{matrix_rows}, {columns}], {tokens} tokens, {form:?}"),
+        );
     }
 }
 
@@ -144,7 +203,12 @@ fn jobs_share_a_dispatch_and_mix_their_input() {
         let (mut jobs, mut encoded, mut expected) = (vec![], vec![], vec![]);
         for (index, matrix) in matrices.iter().enumerate() {
             let mut mixed = vec![0.0; tokens * width];
-            twins::token_shift(&x[width..], &x[..width], &mixes[index * width..][..width], &mut mixed);
+            twins::token_shift(
+                &x[width..],
+                &x[..width],
+                &mixes[index * width..][..width],
+                &mut mixed,
+            );
             let output = expected.len();
             expected.resize(output + tokens * matrix.rows, 0.0);
             twins::matmul(&matrix.twin(), &mixed, &mut expected[output..]).unwrap();
@@ -160,7 +224,12 @@ fn jobs_share_a_dispatch_and_mix_their_input() {
         for form in Form::all(tokens) {
             let data = [&mixes[..], &x, &vec![f32::NAN; expected.len()]];
             let found = product(form, Encoding::Q8_0, &jobs, tokens, data, &encoded);
-            assert_close(&found, &expected, TOLERANCE, &format!("jobs, {tokens} tokens, {form:?}"));
+            assert_close(
+                &found,
+                &expected,
+                TOLERANCE,
+                &format!("jobs, {tokens} tokens, {form:?}"),
+            );
         }
     }
 }
@@ -203,9 +272,21 @@ fn epilogues_are_their_twins() {
             Epilogue::ReluSquared => twins::relu_squared(&mut expected),
             Epilogue::Add => twins::residual(&mut expected, old),
         }
-        let job = Job { epilogue: epilogue as u32, bias: 4, first_value: old.len() as u32, ..job(&weights) };
+        let job = Job {
+            epilogue: epilogue as u32,
+            bias: 4,
+            first_value: old.len() as u32,
+            ..job(&weights)
+        };
         for form in Form::all(tokens) {
-            let found = product(form, Encoding::F32, &[job], tokens, [&vectors, &x, &before], &weights.encoded());
+            let found = product(
+                form,
+                Encoding::F32,
+                &[job],
+                tokens,
+                [&vectors, &x, &before],
+                &weights.encoded(),
+            );
             let what = format!("{epilogue:?}, {form:?}");
             assert_close(&found[..old.len()], &expected, TOLERANCE, &what);
             assert_eq!(found[old.len()..], *first_values, "{what}");
@@ -217,14 +298,24 @@ fn epilogues_are_their_twins() {
 #[test]
 fn rows_of_an_earlier_run_do_not_matter() {
     let mut noise = Noise::new(3);
-    let (weights, mut x) = (noise.matrix(TensorType::Q4_K, 64, 256), noise.numbers(5 * 256));
+    let (weights, mut x) = (
+        noise.matrix(TensorType::Q4_K, 64, 256),
+        noise.numbers(5 * 256),
+    );
     let mut expected = vec![0.0; 5 * 64];
     twins::matmul(&weights.twin(), &x, &mut expected).unwrap();
     x[2 * 256..].fill(f32::NAN);
     expected[2 * 64..].fill(-1.0);
     for form in Form::all(2) {
         let out = vec![-1.0; 5 * 64];
-        let found = product(form, Encoding::Q4_K, &[job(&weights)], 2, [&[0.0; 4], &x, &out], &weights.encoded());
+        let found = product(
+            form,
+            Encoding::Q4_K,
+            &[job(&weights)],
+            2,
+            [&[0.0; 4], &x, &out],
+            &weights.encoded(),
+        );
         assert_close(&found, &expected, TOLERANCE, &format!("{form:?}"));
     }
 }
@@ -233,12 +324,25 @@ fn rows_of_an_earlier_run_do_not_matter() {
 #[test]
 fn not_a_number_goes_through() {
     let mut noise = Noise::new(3);
-    let (weights, mut x) = (noise.matrix(TensorType::Q4_K, 64, 256), noise.numbers(2 * 256));
+    let (weights, mut x) = (
+        noise.matrix(TensorType::Q4_K, 64, 256),
+        noise.numbers(2 * 256),
+    );
     x[256 + 77] = f32::NAN;
     for form in Form::all(2) {
         let out = vec![0.0; 2 * 64];
-        let found = product(form, Encoding::Q4_K, &[job(&weights)], 2, [&[0.0; 4], &x, &out], &weights.encoded());
-        assert!(found[..64].iter().all(|value| value.is_finite()), "{form:?}");
+        let found = product(
+            form,
+            Encoding::Q4_K,
+            &[job(&weights)],
+            2,
+            [&[0.0; 4], &x, &out],
+            &weights.encoded(),
+        );
+        assert!(
+            found[..64].iter().all(|value| value.is_finite()),
+            "{form:?}"
+        );
         assert!(found[64..].iter().all(|value| value.is_nan()), "{form:?}");
     }
 }

@@ -20,10 +20,25 @@ struct Mixed {
 impl Mixed {
     fn new(noise: &mut Noise, tokens: usize, width: usize) -> Mixed {
         let capacity = tokens + 2;
-        let slots: [(f32, f32); Slot::COUNT as usize] =
-            [(-1.0, 1.0), (-1.0, 1.0), (-1.0, 1.0), (-1.0, 1.0), (0.546, 1.0), (0.0, 1.0), (-2.0, 2.0), (-0.125, 0.125)];
-        let values = slots.iter().flat_map(|(low, high)| noise.between(*low, *high, capacity * width)).collect();
-        Mixed { capacity, width, values }
+        let slots: [(f32, f32); Slot::COUNT as usize] = [
+            (-1.0, 1.0),
+            (-1.0, 1.0),
+            (-1.0, 1.0),
+            (-1.0, 1.0),
+            (0.546, 1.0),
+            (0.0, 1.0),
+            (-2.0, 2.0),
+            (-0.125, 0.125),
+        ];
+        let values = slots
+            .iter()
+            .flat_map(|(low, high)| noise.between(*low, *high, capacity * width))
+            .collect();
+        Mixed {
+            capacity,
+            width,
+            values,
+        }
     }
 
     fn slot(&self, slot: Slot, tokens: usize) -> &[f32] {
@@ -57,7 +72,11 @@ fn removal_key_is_its_twin() {
         let mut key = mixed.slot(Slot::Key, tokens).to_vec();
         let mut removal_key = vec![0.0; tokens * width];
         twins::removal_key(&key, &vectors[..width], N, &mut removal_key);
-        twins::scale_key(&mut key, mixed.slot(Slot::Iclr, tokens), &vectors[width..2 * width]);
+        twins::scale_key(
+            &mut key,
+            mixed.slot(Slot::Iclr, tokens),
+            &vectors[width..2 * width],
+        );
 
         let out = buffer(&mixed.values);
         let params = mixed.params(Slot::Value);
@@ -68,11 +87,25 @@ fn removal_key_is_its_twin() {
             Binding::Buffer(&out),
         ];
         let grid = RemovalKey.workgroups(width as u32, tokens as u32 + 1);
-        run(&RemovalKey.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
+        run(
+            &RemovalKey.kernel().unwrap(),
+            &bindings,
+            Workgroups::Grid(grid),
+        );
         mixed.values = read(&out);
         let what = format!("[{tokens}, {heads} heads]");
-        assert_close(mixed.slot(Slot::RemovalKey, tokens), &removal_key, 1e-6, &format!("removal key {what}"));
-        assert_close(mixed.slot(Slot::Key, tokens), &key, 1e-6, &format!("scaled key {what}"));
+        assert_close(
+            mixed.slot(Slot::RemovalKey, tokens),
+            &removal_key,
+            1e-6,
+            &format!("removal key {what}"),
+        );
+        assert_close(
+            mixed.slot(Slot::Key, tokens),
+            &key,
+            1e-6,
+            &format!("scaled key {what}"),
+        );
     }
 }
 
@@ -104,7 +137,11 @@ fn recurrence_is_its_twin_for_every_number_of_lanes() {
                 Binding::Buffer(&y_out),
             ];
             let kernel = Wkv7 { lanes };
-            run(&kernel.kernel().unwrap(), &bindings, Workgroups::Grid(kernel.workgroups(heads as u32)));
+            run(
+                &kernel.kernel().unwrap(),
+                &bindings,
+                Workgroups::Grid(kernel.workgroups(heads as u32)),
+            );
             let what = format!("[{tokens}, {heads} heads], {lanes} lanes");
             assert_close(&read(&y_out), &y, 2e-6, &format!("recurrence {what}"));
             assert_close(&read(&state_out), &state, 2e-6, &format!("state {what}"));
@@ -121,7 +158,8 @@ fn readout_is_its_twins() {
         let vector = |index: usize| &vectors[index * width..][..width];
         let mut y = raw.clone();
         twins::group_norm(&mut y, vector(3), vector(4), N);
-        let [r, k, v] = [Slot::Receptance, Slot::Key, Slot::Value].map(|slot| mixed.slot(slot, tokens));
+        let [r, k, v] =
+            [Slot::Receptance, Slot::Key, Slot::Value].map(|slot| mixed.slot(slot, tokens));
         twins::bonus(&mut y, r, k, v, vector(2), N);
         twins::gate(&mut y, mixed.slot(Slot::Gate, tokens));
 
@@ -136,7 +174,16 @@ fn readout_is_its_twins() {
             Binding::Buffer(&out),
         ];
         let grid = Readout.workgroups(width as u32, tokens as u32 + 1);
-        run(&Readout.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
-        assert_close(&read(&out), &y, 2e-6, &format!("readout [{tokens}, {heads} heads]"));
+        run(
+            &Readout.kernel().unwrap(),
+            &bindings,
+            Workgroups::Grid(grid),
+        );
+        assert_close(
+            &read(&out),
+            &y,
+            2e-6,
+            &format!("readout [{tokens}, {heads} heads]"),
+        );
     }
 }
