@@ -1,6 +1,12 @@
 //! Every kernel, checked without a device: it parses, validates, is what its registry entry says, and translates to the
 //! languages of the platforms, as the table of expectations says.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may fail the test"
+)]
+
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
@@ -27,9 +33,12 @@ enum Outcome {
 
 use Outcome::{Refused, Translates};
 
-/// What is expected of the kernels whose name has the given beginning and end; the first row that fits decides.
+/// Beginning and end of a kernel's name, its variant, and what is expected of it.
+type Expectation = (&'static str, &'static str, Variant, [(Target, Outcome); 4]);
+
+/// What is expected of the kernels whose names fit; the first row that fits decides.
 #[rustfmt::skip]
-const EXPECTATIONS: [(&str, &str, Variant, [(Target, Outcome); 4]); 2] = [
+const EXPECTATIONS: [Expectation; 2] = [
     ("matmul.", ".32", Variant::Plain,
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
     ("", "", Variant::Plain,
@@ -37,7 +46,7 @@ const EXPECTATIONS: [(&str, &str, Variant, [(Target, Outcome); 4]); 2] = [
 ];
 
 fn expected(kernel: &Kernel) -> [(Target, Outcome); 4] {
-    let fits = |(start, end, variant, _): &&(&str, &str, Variant, _)| {
+    let fits = |(start, end, variant, _): &&Expectation| {
         kernel.name.starts_with(start) && kernel.name.ends_with(end) && kernel.variant == *variant
     };
     EXPECTATIONS

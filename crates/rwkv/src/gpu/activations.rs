@@ -1,8 +1,8 @@
 //! The buffers that a forward pass works in, for up to a chunk of tokens.
 
 use thalweg_gpu::{Binding, Buffer, Context, Limits, ReadBuffer};
+use thalweg_shaders::SPAN;
 use thalweg_shaders::kernels::{Rows, Slot};
-use thalweg_shaders::{SPAN, VEC4_BYTES};
 
 use crate::{Error, Hyperparameters};
 
@@ -171,8 +171,3 @@ impl Activations {
 pub(super) fn padded(columns: usize) -> usize {
     columns.next_multiple_of(SPAN)
 }
-
-const _: () = assert!(
-    SPAN * 4 % VEC4_BYTES == 0,
-    "rows of whole spans are rows of whole vec4s"
-);

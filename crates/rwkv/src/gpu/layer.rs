@@ -27,57 +27,68 @@ pub(super) struct LayerStep<'a> {
 impl LayerStep<'_> {
     /// Adds time mixing to the residual stream.
     pub(super) fn time_mix(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        let shift = self.state.att_shift(self.index);
-        self.shifted_norm(
-            recorder,
-            [Vector::AttNormWeight, Vector::AttNormBias],
-            shift,
-        )?;
-        self.projections(recorder)?;
-        self.low_rank_products(recorder)?;
-        self.recurrence(recorder)?;
-        let rows = Rows {
-            first: 0,
-            stride: self.hp.width,
-        };
-        let output = Product {
-            epilogue: Epilogue::Add,
-            ..Product::new(&self.weights.output, rows, rows)
-        };
-        recorder.products(
-            self.operands(&self.buffers.gated, &self.buffers.x),
-            &[output],
-        )
+        self.time_mix_branch(recorder)?;
+        self.time_mix_output(recorder, Epilogue::Add, &self.buffers.x)
     }
 
     /// Adds channel mixing to the residual stream.
     pub(super) fn channel_mix(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        self.channel_mix_branch(recorder)?;
+        self.channel_mix_output(recorder, Epilogue::Add, &self.buffers.x)
+    }
+
+    /// Time mixing up to its last product.
+    pub(super) fn time_mix_branch(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        let shift = self.state.att_shift(self.index);
+        let norm = [Vector::AttNormWeight, Vector::AttNormBias];
+        self.shifted_norm(recorder, norm, shift)?;
+        self.projections(recorder)?;
+        self.low_rank_products(recorder)?;
+        self.recurrence(recorder)
+    }
+
+    /// The last product of time mixing, into `out`, `[tokens, width]`.
+    pub(super) fn time_mix_output(
+        &self,
+        recorder: &mut Recorder<'_>,
+        epilogue: Epilogue,
+        out: &Buffer,
+    ) -> Result<(), Error> {
+        let rows = self.width_rows();
+        let output = Product {
+            epilogue,
+            ..Product::new(&self.weights.output, rows, rows)
+        };
+        recorder.products(self.operands(&self.buffers.gated, out), &[output])
+    }
+
+    /// Channel mixing up to its last product.
+    pub(super) fn channel_mix_branch(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         let buffers = self.buffers;
         let shift = self.state.ffn_shift(self.index);
-        self.shifted_norm(
-            recorder,
-            [Vector::FfnNormWeight, Vector::FfnNormBias],
-            shift,
-        )?;
-        let hidden = Rows {
-            first: 0,
-            stride: padded(self.hp.ffn),
-        };
+        let norm = [Vector::FfnNormWeight, Vector::FfnNormBias];
+        self.shifted_norm(recorder, norm, shift)?;
         let key = Product {
             mix: Some(self.weights.element(Vector::MixFfn)),
             epilogue: Epilogue::ReluSquared,
-            ..Product::new(&self.weights.ffn_key, self.normed(), hidden)
+            ..Product::new(&self.weights.ffn_key, self.normed(), self.ffn_rows())
         };
-        recorder.products(self.operands(&buffers.normed, &buffers.ffn_hidden), &[key])?;
-        let x = Rows {
-            first: 0,
-            stride: self.hp.width,
-        };
+        recorder.products(self.operands(&buffers.normed, &buffers.ffn_hidden), &[key])
+    }
+
+    /// The last product of channel mixing, into `out`, `[tokens, width]`.
+    pub(super) fn channel_mix_output(
+        &self,
+        recorder: &mut Recorder<'_>,
+        epilogue: Epilogue,
+        out: &Buffer,
+    ) -> Result<(), Error> {
+        let (hidden, rows) = (self.ffn_rows(), self.width_rows());
         let value = Product {
-            epilogue: Epilogue::Add,
-            ..Product::new(&self.weights.ffn_value, hidden, x)
+            epilogue,
+            ..Product::new(&self.weights.ffn_value, hidden, rows)
         };
-        recorder.products(self.operands(&buffers.ffn_hidden, &buffers.x), &[value])
+        recorder.products(self.operands(&self.buffers.ffn_hidden, out), &[value])
     }
 
     fn shifted_norm(
@@ -278,6 +289,20 @@ impl LayerStep<'_> {
             storage: &self.weights.storage,
             input,
             output,
+        }
+    }
+
+    fn width_rows(&self) -> Rows {
+        Rows {
+            first: 0,
+            stride: self.hp.width,
+        }
+    }
+
+    fn ffn_rows(&self) -> Rows {
+        Rows {
+            first: 0,
+            stride: padded(self.hp.ffn),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A forward pass with a look inside the layers, for comparing it with another implementation.
 
 use thalweg_gpu::Buffer;
-use thalweg_shaders::kernels::{Rows, Slot};
+use thalweg_shaders::kernels::{Epilogue, Rows, Slot};
 
 use super::GpuSession;
 use super::layer::LayerStep;
@@ -46,9 +46,8 @@ impl GpuSession {
             Ok(rows)
         };
         let buffers = &self.buffers;
-        let input = rows(&buffers.x, 0)?;
-        taps.record("layer_input", &input);
-        self.run_recorded(tokens, |recorder| step.time_mix(recorder))?;
+        taps.record("layer_input", &rows(&buffers.x, 0)?);
+        self.run_recorded(tokens, |recorder| step.time_mix_branch(recorder))?;
         taps.record("att_norm", &rows(&buffers.normed, 1)?);
         for (name, slot) in [
             ("r", Slot::Receptance),
@@ -65,14 +64,21 @@ impl GpuSession {
             );
         }
         taps.record("wkv_out", &rows(&buffers.y, 0)?);
-        let middle = rows(&buffers.x, 0)?;
-        taps.record("time_mix_out", &difference(&middle, &input));
+        // What a branch adds is never by itself in memory: it is computed once more, into a buffer that is free.
+        self.run_recorded(tokens, |recorder| {
+            step.time_mix_output(recorder, Epilogue::Store, &buffers.y)?;
+            step.time_mix_output(recorder, Epilogue::Add, &buffers.x)
+        })?;
+        taps.record("time_mix_out", &rows(&buffers.y, 0)?);
 
-        self.run_recorded(tokens, |recorder| step.channel_mix(recorder))?;
+        self.run_recorded(tokens, |recorder| step.channel_mix_branch(recorder))?;
         taps.record("ffn_norm", &rows(&buffers.normed, 1)?);
-        let output = rows(&buffers.x, 0)?;
-        taps.record("channel_mix_out", &difference(&output, &middle));
-        taps.record("layer_output", &output);
+        self.run_recorded(tokens, |recorder| {
+            step.channel_mix_output(recorder, Epilogue::Store, &buffers.y)?;
+            step.channel_mix_output(recorder, Epilogue::Add, &buffers.x)
+        })?;
+        taps.record("channel_mix_out", &rows(&buffers.y, 0)?);
+        taps.record("layer_output", &rows(&buffers.x, 0)?);
         Ok(())
     }
 
@@ -86,13 +92,4 @@ impl GpuSession {
         record(&mut recorder)?;
         Ok(recorder.build()?.run(context)?)
     }
-}
-
-/// What a branch has added to the residual stream.
-fn difference(after: &[f32], before: &[f32]) -> Vec<f32> {
-    after
-        .iter()
-        .zip(before)
-        .map(|(after, before)| after - before)
-        .collect()
 }

@@ -1,5 +1,11 @@
 //! The model on whatever adapter there is, software adapters included. Without one the tests fail.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may fail the test"
+)]
+
 mod chunks;
 mod encodings;
 mod goldens;
