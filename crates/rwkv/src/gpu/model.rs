@@ -7,7 +7,7 @@ use thalweg_gpu::{Context, Limits};
 use thalweg_shaders::kernels::{HEAD_SIZE, Matmul};
 
 use super::activations::Activations;
-use super::weights::Weights;
+use super::weights::{Source, Weights};
 use crate::{Error, Hyperparameters, tensors};
 
 /// How the model is to be run.
@@ -48,11 +48,27 @@ impl GpuModel {
         file: &GgufFile,
         options: GpuOptions,
     ) -> Result<GpuModel, Error> {
+        let limits = *context.limits();
+        GpuModel::load_within(context, file, options, &limits)
+    }
+
+    /// Loads the weights in a way that would suit a device with narrower limits, too.
+    fn load_within(
+        context: Arc<Context>,
+        file: &GgufFile,
+        options: GpuOptions,
+        limits: &Limits,
+    ) -> Result<GpuModel, Error> {
         let hp = Hyperparameters::from_gguf(file)?;
         tensors::check(file, &hp)?;
         check_head_size(file, &hp)?;
         check_options(&options, &hp, context.limits())?;
-        let weights = Weights::load(&context, file, &hp)?;
+        let weights = Weights::load(Source {
+            context: &context,
+            limits,
+            file,
+            hp: &hp,
+        })?;
         Ok(GpuModel {
             context,
             hp,
@@ -119,4 +135,44 @@ fn check_options(options: &GpuOptions, hp: &Hyperparameters, limits: &Limits) ->
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::GpuSession;
+    use super::*;
+    use crate::{Session, Wanted};
+
+    fn logits(model: GpuModel) -> Vec<f32> {
+        let mut session = GpuSession::new(Arc::new(model)).unwrap();
+        let tokens: Vec<u32> = (0..24).map(|index| index * 7919 % 512).collect();
+        let mut logits = session.forward(&tokens, Wanted::All).unwrap();
+        logits.extend(session.forward(&tokens[..1], Wanted::Last).unwrap());
+        logits
+    }
+
+    #[test]
+    fn tensors_that_no_binding_can_hold_are_split() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/data/synth-tiny-q4_k_m.gguf"
+        );
+        let file = GgufFile::open(path.as_ref()).unwrap();
+        let context = Arc::new(Context::of_any_kind().unwrap());
+        let options = GpuOptions {
+            chunk: 32,
+            ..GpuOptions::default()
+        };
+        let narrow = Limits {
+            storage_binding_bytes: 40_000,
+            buffer_bytes: 150_000,
+            ..*context.limits()
+        };
+        let whole = GpuModel::load(Arc::clone(&context), &file, options).unwrap();
+        let split = GpuModel::load_within(context, &file, options, &narrow).unwrap();
+        assert_eq!(whole.weights.ends.embedding.parts.len(), 1);
+        assert!(split.weights.ends.embedding.parts.len() > 1);
+        assert!(split.weights.layers[1].ffn_key.parts.len() > 1);
+        assert!(logits(whole) == logits(split));
+    }
 }

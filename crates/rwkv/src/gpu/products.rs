@@ -91,7 +91,7 @@ impl Recorder<'_> {
         operands: Operands<'_>,
         products: &[Product<'_>],
     ) -> Result<(), Error> {
-        let limit = self.context().limits().storage_binding_bytes;
+        let limit = operands.storage.largest_binding;
         let mut groups: Vec<Group> = Vec::new();
         for product in products {
             for part in &product.matrix.parts {

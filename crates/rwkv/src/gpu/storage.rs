@@ -34,6 +34,8 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) struct Storage {
     buffers: Vec<Buffer>,
+    /// The most bytes that a kernel can bind.
+    pub(super) largest_binding: u64,
 }
 
 impl Storage {
@@ -173,7 +175,11 @@ impl<'a> Layout<'a> {
                 Data::Rows(tensor) => upload_rows(uploader, buffer, part, tensor, &mut batch)?,
             }
         }
-        Ok(Storage { buffers })
+        let largest_binding = self.limits.storage_binding_bytes;
+        Ok(Storage {
+            buffers,
+            largest_binding,
+        })
     }
 }
 

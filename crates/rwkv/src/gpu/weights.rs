@@ -1,7 +1,7 @@
 //! The model's weights on the device: a storage for each layer, and one for what comes before and after them.
 
 use thalweg_gguf::GgufFile;
-use thalweg_gpu::{Binding, Context, Uploader};
+use thalweg_gpu::{Binding, Context, Limits, Uploader};
 
 use super::storage::{Layout, Matrix, Part, Storage};
 use crate::{Error, Hyperparameters, tensors};
@@ -94,12 +94,16 @@ impl Layer {
     }
 
     fn load(
-        context: &Context,
+        source: &Source<'_>,
         uploader: &mut Uploader<'_>,
-        file: &GgufFile,
-        hp: &Hyperparameters,
         layer: usize,
     ) -> Result<Layer, Error> {
+        let Source {
+            context,
+            limits,
+            file,
+            hp,
+        } = *source;
         let find = |name: &str| tensors::find(file, &format!("blk.{layer}.{name}"));
         let mut vectors = Vec::new();
         for name in VECTOR_TENSORS {
@@ -108,7 +112,7 @@ impl Layer {
                 _ => vectors.extend(find(name)?.to_f32()?),
             }
         }
-        let mut layout = Layout::new(context.limits());
+        let mut layout = Layout::new(limits);
         let mut matrix = |name: &str| -> Result<Matrix, Error> {
             Ok(layout.matrix(find(&format!("{name}.weight"))?))
         };
@@ -158,18 +162,20 @@ impl Ends {
         self.storage.binding(&self.norms)
     }
 
-    fn load(
-        context: &Context,
-        uploader: &mut Uploader<'_>,
-        file: &GgufFile,
-    ) -> Result<Ends, Error> {
+    fn load(source: &Source<'_>, uploader: &mut Uploader<'_>) -> Result<Ends, Error> {
+        let Source {
+            context,
+            limits,
+            file,
+            ..
+        } = *source;
         let mut norms = Vec::new();
         for name in ["token_embd_norm", "output_norm"] {
             for kind in ["weight", "bias"] {
                 norms.extend(tensors::find(file, &format!("{name}.{kind}"))?.to_f32()?);
             }
         }
-        let mut layout = Layout::new(context.limits());
+        let mut layout = Layout::new(limits);
         let embedding = layout.matrix(tensors::find(file, "token_embd.weight")?);
         let output = layout.matrix(tensors::find(file, "output.weight")?);
         let norms = layout.numbers(norms);
@@ -190,17 +196,23 @@ pub(super) struct Weights {
     pub(super) layers: Vec<Layer>,
 }
 
+/// Where weights come from and where they go.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) context: &'a Context,
+    /// The limits to keep to: those of the device, or narrower ones.
+    pub(super) limits: &'a Limits,
+    /// A file that has been checked.
+    pub(super) file: &'a GgufFile,
+    pub(super) hp: &'a Hyperparameters,
+}
+
 impl Weights {
-    /// Uploads the tensors of a file that has been checked.
-    pub(super) fn load(
-        context: &Context,
-        file: &GgufFile,
-        hp: &Hyperparameters,
-    ) -> Result<Weights, Error> {
-        let mut uploader = context.uploader();
-        let ends = Ends::load(context, &mut uploader, file)?;
-        let layers = (0..hp.layers)
-            .map(|layer| Layer::load(context, &mut uploader, file, hp, layer))
+    pub(super) fn load(source: Source<'_>) -> Result<Weights, Error> {
+        let mut uploader = source.context.uploader();
+        let ends = Ends::load(&source, &mut uploader)?;
+        let layers = (0..source.hp.layers)
+            .map(|layer| Layer::load(&source, &mut uploader, layer))
             .collect::<Result<_, _>>()?;
         uploader.finish()?;
         Ok(Weights { ends, layers })
