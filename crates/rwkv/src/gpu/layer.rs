@@ -1,4 +1,4 @@
-//! The steps of a layer: 7 dispatches of time mixing and 3 of channel mixing, and one more for each encoding beyond the
+//! The steps of a layer: 8 dispatches of time mixing and 3 of channel mixing, and one more for each encoding beyond the
 //! first among the matrices that are multiplied together.
 
 use bytemuck::bytes_of;
