@@ -1,6 +1,10 @@
 //! Opening the demo model: the header walk, and the whole way to a model that can run.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
+#![allow(
+    clippy::expect_used,
+    reason = "a bench without its input has nothing to do"
+)]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use thalweg_benches::demo_model;

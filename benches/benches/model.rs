@@ -1,6 +1,10 @@
 //! The CPU model: tokens a second, one at a time and in chunks.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
+#![allow(
+    clippy::expect_used,
+    reason = "a bench without its input has nothing to do"
+)]
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! The commands and what `--help` says of the whole.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{chat, completions, generate, info, logits, perplexity, tokenize};
 use crate::failure::Failure;
@@ -14,8 +14,8 @@ Examples:
   thalweg chat -m model.gguf
   thalweg info model.gguf --tensors
 
-Exit codes: 0 success, 2 usage, 3 model, prompt or logits at fault, 4 device, 5 file missing or unreadable,
-130 interrupted.";
+Exit codes:
+  0 success    2 usage    3 model, prompt or logits at fault    4 device    5 path    130 interrupted";
 
 /// Run RWKV-7 language models from GGUF files.
 #[derive(Debug, Parser)]
@@ -37,6 +37,16 @@ enum Command {
 }
 
 impl Cli {
+    /// Understands the command line. To every flag -1 is a number, and wrong at most, rather than an unknown flag.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let negative = |arg: clap::Arg| match arg.get_action().takes_values() {
+            true => arg.allow_negative_numbers(true),
+            false => arg,
+        };
+        let definition = Self::command().mut_subcommands(|command| command.mut_args(negative));
+        Self::from_arg_matches(&definition.try_get_matches()?)
+    }
+
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Generate(args) => generate::run(&args),
@@ -52,8 +62,6 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

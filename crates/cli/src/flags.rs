@@ -1,8 +1,10 @@
 //! Flags that several commands share: the model, the prompt, the sampler.
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -30,11 +32,11 @@ pub(crate) struct ModelFlags {
     pub(crate) backend: Backend,
 
     /// Prompt tokens read at once, from 1 to 4096; the text does not depend on it
-    #[arg(long, value_name = "N", default_value_t, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t)]
     pub(crate) chunk_size: ChunkSize,
 
     /// Threads of the CPU backend, from 1 to 1024 [default: all cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 
     /// Look at every weight before the start and refuse infinite ones
@@ -72,7 +74,7 @@ impl Text {
             return Ok(prompt.as_encoded_bytes().to_vec());
         }
         match &self.file {
-            Some(path) => std::fs::read(path).map_err(|error| Failure::path("read", path, &error)),
+            Some(path) => read_file(path),
             None => read_standard_input(),
         }
     }
@@ -87,21 +89,44 @@ impl Text {
     }
 }
 
+/// Bytes of text that one command reads at most: far more than anyone waits for, and endless input ends in an error.
+const TEXT_BYTES: u64 = 1 << 30;
+
+/// The contents of a text file.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = File::open(path)
+        .and_then(read_bounded)
+        .map_err(|error| Failure::path("read", path, &error))?;
+    bytes.ok_or_else(|| too_long(path.display()))
+}
+
 fn read_standard_input() -> Result<Vec<u8>, Failure> {
-    let mut stdin = io::stdin().lock();
+    let stdin = io::stdin().lock();
     if stdin.is_terminal() {
         return Err(Failure::Usage(
             "there is no text: standard input is a terminal, expected -p TEXT, -f FILE or a pipe; give one of these"
                 .to_owned(),
         ));
     }
-    let mut bytes = Vec::new();
-    stdin.read_to_end(&mut bytes).map_err(|error| {
+    let bytes = read_bounded(stdin).map_err(|error| {
         Failure::Path(format!(
             "cannot read standard input: {error}; check where it comes from, or give -p or -f"
         ))
     })?;
-    Ok(bytes)
+    bytes.ok_or_else(|| too_long("standard input"))
+}
+
+/// Everything there is to read; nothing if that is more than [`TEXT_BYTES`].
+fn read_bounded(reader: impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    reader.take(TEXT_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= TEXT_BYTES))
+}
+
+fn too_long(source: impl Display) -> Failure {
+    Failure::Usage(format!(
+        "{source} holds more than {TEXT_BYTES} bytes of text, expected at most that; give it in parts"
+    ))
 }
 
 /// How tokens are chosen.
@@ -111,35 +136,35 @@ fn read_standard_input() -> Result<Vec<u8>, Failure> {
 )]
 pub(crate) struct SamplerFlags {
     /// Below 1 safer, above 1 wilder; 0 always takes the most probable token
-    #[arg(long, value_name = "T", default_value_t = SamplerSettings::default().temperature, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", value_parser = number, default_value_t = SamplerSettings::default().temperature)]
     temp: f32,
 
     /// Choose among the K most probable tokens; 0 for all
-    #[arg(long, value_name = "K", default_value_t = SamplerSettings::default().top_k)]
+    #[arg(long, value_name = "K", value_parser = whole_number::<usize>, default_value_t = SamplerSettings::default().top_k)]
     top_k: usize,
 
     /// Choose among the most probable tokens that hold this share of the probability; 1 for all
-    #[arg(long, value_name = "P", default_value_t = SamplerSettings::default().top_p, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", value_parser = number, default_value_t = SamplerSettings::default().top_p)]
     top_p: f32,
 
     /// Choose among tokens at least this share as probable as the best; 0 for all
-    #[arg(long, value_name = "P", default_value_t = SamplerSettings::default().min_p, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", value_parser = number, default_value_t = SamplerSettings::default().min_p)]
     min_p: f32,
 
     /// Taken off the logit of tokens generated before
-    #[arg(long, value_name = "X", default_value_t = SamplerSettings::default().presence_penalty, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number, default_value_t = SamplerSettings::default().presence_penalty)]
     presence_penalty: f32,
 
     /// Taken off the logit of a token for each time it was generated before
-    #[arg(long, value_name = "X", default_value_t = SamplerSettings::default().frequency_penalty, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number, default_value_t = SamplerSettings::default().frequency_penalty)]
     frequency_penalty: f32,
 
     /// What these counts are multiplied by at each token: 1 never forgets
-    #[arg(long, value_name = "X", default_value_t = SamplerSettings::default().penalty_decay, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number, default_value_t = SamplerSettings::default().penalty_decay)]
     penalty_decay: f32,
 
     /// Makes a run repeatable; the summary names the one used [default: random]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<u64>)]
     seed: Option<u64>,
 }
 
@@ -165,6 +190,18 @@ impl SamplerFlags {
 fn random_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) >> 32
+}
+
+/// A number; its range is checked where it is used.
+fn number(text: &str) -> Result<f32, String> {
+    text.parse()
+        .map_err(|_| "expected a number such as 0.8".to_owned())
+}
+
+/// A count or a seed.
+pub(crate) fn whole_number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number from 0 up, such as 40".to_owned())
 }
 
 /// Token ids as people write them: separated by commas or white space, at least one.

@@ -14,13 +14,11 @@ mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::Cli;
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let result = match Cli::try_parse() {
+    let result = match Cli::read() {
         Ok(cli) => interrupt::install().and_then(|()| cli.run()),
         Err(error) if error.use_stderr() => Err(Failure::from(error)),
         Err(help) => output::write(help.render().to_string().as_bytes()),

@@ -41,9 +41,12 @@ pub(crate) fn is_watched() -> bool {
     io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
-/// A bar on standard error that clears itself; invisible unless that is a terminal.
-pub(crate) fn progress(length: usize, doing: &'static str) -> ProgressBar {
+/// A bar on standard error that clears itself. It is invisible unless that is a terminal and the work has several steps.
+pub(crate) fn progress(length: usize, step: usize, doing: &'static str) -> ProgressBar {
     const TEMPLATE: &str = "{prefix} {bar:32} {pos}/{len} {msg} ({eta} left)";
+    if length <= step {
+        return ProgressBar::hidden();
+    }
     let style =
         ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length as u64)

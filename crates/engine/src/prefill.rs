@@ -25,7 +25,11 @@ impl ChunkSize {
     ///
     /// [`Error::Setting`] if it is 0 or above [`ChunkSize::MAX`].
     pub fn new(tokens: usize) -> Result<Self, Error> {
-        if (1..=Self::MAX).contains(&tokens) { Ok(Self(tokens)) } else { Err(out_of_range(tokens.to_string())) }
+        if (1..=Self::MAX).contains(&tokens) {
+            Ok(Self(tokens))
+        } else {
+            Err(out_of_range(tokens.to_string()))
+        }
     }
 
     /// The number of tokens.
@@ -50,12 +54,18 @@ impl FromStr for ChunkSize {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        text.parse().map_err(|_| out_of_range(text.to_owned())).and_then(Self::new)
+        text.parse()
+            .map_err(|_| out_of_range(text.to_owned()))
+            .and_then(Self::new)
     }
 }
 
 fn out_of_range(found: String) -> Error {
-    Error::Setting { name: "chunk-size", found, expected: "a whole number from 1 to 4096" }
+    Error::Setting {
+        name: "chunk-size",
+        found,
+        expected: "a whole number from 1 to 4096",
+    }
 }
 
 /// A prompt that was read.

@@ -44,28 +44,19 @@ impl<'a> Cursor<'a> {
 
     /// The next `count` bytes.
     pub(crate) fn take(&mut self, count: u64, item: Arguments<'_>) -> Result<&'a [u8], Error> {
-        self.expect(count, item)?;
-        let start = self.at;
-        self.at += count as usize; // no more than what is left of a slice: `expect` has seen to it
+        let (start, left) = (self.at, self.left());
+        if count > left {
+            let fault = Fault::Truncated {
+                needed: count,
+                left,
+            };
+            return Err(self.fault_at(start, item, fault));
+        }
+        self.at += count as usize; // not beyond the end of a slice, hence a usize
         Ok(&self.source[start..self.at])
     }
 
-    /// Checks that `count` more bytes exist.
-    pub(crate) fn expect(&self, count: u64, item: Arguments<'_>) -> Result<(), Error> {
-        let left = self.left();
-        if count > left {
-            return Err(self.fault_at(
-                self.at,
-                item,
-                Fault::Truncated {
-                    needed: count,
-                    left,
-                },
-            ));
-        }
-        Ok(())
-    }
-
+    /// The next `N` bytes.
     pub(crate) fn array<const N: usize>(&mut self, item: Arguments<'_>) -> Result<[u8; N], Error> {
         let mut bytes = [0; N];
         bytes.copy_from_slice(self.take(N as u64, item)?);

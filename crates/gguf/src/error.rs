@@ -81,9 +81,8 @@ pub enum Error {
     },
     /// A slice handed to [`crate::blocks`] has the wrong length.
     #[error(
-        "{bytes} bytes of {ty} for {elements} elements: expected whole blocks of {} elements \
-         in {} bytes; \
-         pass matching slices",
+        "found {bytes} bytes of {ty} for {elements} elements, \
+         expected whole blocks of {} elements in {} bytes; pass matching slices",
         ty.block_len(),
         ty.block_bytes()
     )]

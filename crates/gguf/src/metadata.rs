@@ -2,12 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
-use crate::{
-    Array, Error, Value, ValueType, Values,
-    header::Entry,
-    scalars::{self, Scalar},
-    source::Source,
-};
+use crate::{Array, Error, Value, ValueType, Values, header::Entry, scalars, source::Source};
 
 /// The metadata of one file. Scalars are held decoded; arrays and long strings stay views on the
 /// file's bytes.
@@ -16,36 +11,34 @@ pub struct Metadata {
     values: BTreeMap<String, Stored>,
 }
 
-enum Stored {
-    /// Decoded by gguf-rs.
-    Scalar(Scalar),
-    /// A number or a truth value that gguf-rs was not given.
+/// A value as it is kept.
+pub(crate) enum Stored {
+    /// A number or a truth value.
     Number(Value<'static>),
+    /// A string that has been decoded.
+    Text(String),
     /// A string that stays in the file: the range of its bytes.
-    Text(Range<usize>),
-    /// An array that stays in the file: the range of its elements.
+    TextInPlace(Range<usize>),
+    /// An array that stays in the file: element type, count and the range of its elements.
     Array(ValueType, u64, Range<usize>),
 }
 
 impl Metadata {
     /// Takes the entries that the header walk has checked.
     pub(crate) fn new(source: Arc<Source>, entries: Vec<Entry<'_>>) -> Result<Metadata, Error> {
+        // What gguf-rs has decoded, by the index of the entry.
         let mut decoded = scalars::decode(&source, &entries)?;
         let values = entries
             .into_iter()
             .enumerate()
             .map(|(index, entry)| {
-                let number = || Value::read_number(entry.ty, &mut &source[entry.value.clone()]);
-                let stored = if let Some(scalar) = decoded.remove(&index) {
-                    Stored::Scalar(scalar)
-                } else if entry.ty == ValueType::Array {
-                    Stored::Array(entry.element, entry.count, entry.payload)
-                } else if let Some(number) = number() {
-                    Stored::Number(number)
-                } else {
-                    Stored::Text(entry.payload)
-                };
-                (entry.key.to_owned(), stored)
+                let key = entry.key.to_owned();
+                (
+                    key,
+                    decoded
+                        .remove(&index)
+                        .unwrap_or_else(|| in_place(&source, entry)),
+                )
             })
             .collect();
         Ok(Metadata { source, values })
@@ -110,11 +103,7 @@ impl Metadata {
 
     /// As [`f32`](Self::f32), or `None` without the key.
     pub fn opt_f32(&self, key: &str) -> Result<Option<f32>, Error> {
-        self.optional(key, "an f32", |value| match value {
-            Value::F32(number) => Some(number),
-            Value::F64(number) => Some(number as f32),
-            _ => None,
-        })
+        self.optional(key, "an f32", |value| value.float())
     }
 
     /// A truth value.
@@ -167,13 +156,9 @@ impl Metadata {
     /// The elements of an array of f32.
     pub fn f32s(&self, key: &str) -> Result<impl ExactSizeIterator<Item = f32> + use<'_>, Error> {
         let array = self.array(key, "an array of f32", |element| element == ValueType::F32)?;
-        Ok(array.values().map(|value| {
-            if let Value::F32(number) = value {
-                number
-            } else {
-                f32::NAN
-            }
-        }))
+        Ok(array
+            .values()
+            .map(|value| value.float().unwrap_or_default()))
     }
 
     fn integers<T: TryFrom<i128> + Default>(
@@ -228,9 +213,9 @@ impl Metadata {
 
     fn value<'a>(&'a self, stored: &'a Stored) -> Value<'a> {
         match stored {
-            Stored::Scalar(scalar) => scalar.value(),
             Stored::Number(number) => *number,
-            Stored::Text(range) => Value::String(&self.source[range.clone()]),
+            Stored::Text(text) => Value::String(text.as_bytes()),
+            Stored::TextInPlace(range) => Value::String(&self.source[range.clone()]),
             Stored::Array(element, len, range) => {
                 Value::Array(Array::new(*element, *len, &self.source[range.clone()]))
             }
@@ -252,6 +237,17 @@ impl Metadata {
             found,
             expected,
         }
+    }
+}
+
+/// Keeps what gguf-rs was not given.
+fn in_place(source: &Source, entry: Entry<'_>) -> Stored {
+    match Value::read_number(entry.ty, &mut &source[entry.value]) {
+        Some(number) => Stored::Number(number),
+        None if entry.ty == ValueType::Array => {
+            Stored::Array(entry.element, entry.count, entry.payload)
+        }
+        None => Stored::TextInPlace(entry.payload),
     }
 }
 

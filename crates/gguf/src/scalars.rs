@@ -10,33 +10,17 @@ use std::{collections::HashMap, io::Cursor};
 use gguf_rs::{ByteOrder, GGUFContainer};
 use serde_json::Value as Json;
 
-use crate::{Error, Fault, Value, ValueType, header::Entry, source::Source};
+use crate::{Error, Fault, Value, ValueType, header::Entry, metadata::Stored, source::Source};
 
 /// Strings are handed over while the small file stays below this many bytes.
 const SMALL_FILE_BYTES: usize = 1 << 20;
-
-/// A decoded scalar that owns what it needs.
-pub(crate) enum Scalar {
-    /// A number or a truth value.
-    Plain(Value<'static>),
-    Text(String),
-}
-
-impl Scalar {
-    pub(crate) fn value(&self) -> Value<'_> {
-        match self {
-            Scalar::Plain(value) => *value,
-            Scalar::Text(text) => Value::String(text.as_bytes()),
-        }
-    }
-}
 
 /// Decodes the scalars among `entries`; the result maps an entry's index to its value. Those that
 /// are not in it are to be read in place.
 pub(crate) fn decode(
     source: &Source,
     entries: &[Entry<'_>],
-) -> Result<HashMap<usize, Scalar>, Error> {
+) -> Result<HashMap<usize, Stored>, Error> {
     let mut decoded = HashMap::new();
     let mut small_file = SmallFile::default();
     for (index, entry) in entries.iter().enumerate() {
@@ -46,7 +30,7 @@ pub(crate) fn decode(
     }
     for (index, json) in small_file.decode(source)? {
         let entry = &entries[index];
-        let scalar = scalar(entry.ty, &json).ok_or_else(|| Error::Malformed {
+        let stored = stored(entry.ty, &json).ok_or_else(|| Error::Malformed {
             path: source.path.clone(),
             offset: entry.value.start as u64,
             item: format!("value of key {:.80}", entry.key),
@@ -54,7 +38,7 @@ pub(crate) fn decode(
                 reason: format!("{json:.80}"),
             },
         })?;
-        decoded.insert(index, scalar);
+        decoded.insert(index, stored);
     }
     Ok(decoded)
 }
@@ -115,8 +99,8 @@ impl SmallFile {
 }
 
 /// The JSON value as a value of the type that the file announces.
-fn scalar(ty: ValueType, json: &Json) -> Option<Scalar> {
-    Some(Scalar::Plain(match ty {
+fn stored(ty: ValueType, json: &Json) -> Option<Stored> {
+    Some(Stored::Number(match ty {
         ValueType::U8 => Value::U8(json.as_u64()?.try_into().ok()?),
         ValueType::I8 => Value::I8(json.as_i64()?.try_into().ok()?),
         ValueType::U16 => Value::U16(json.as_u64()?.try_into().ok()?),
@@ -125,7 +109,7 @@ fn scalar(ty: ValueType, json: &Json) -> Option<Scalar> {
         ValueType::I32 => Value::I32(json.as_i64()?.try_into().ok()?),
         ValueType::F32 => Value::F32(json.as_f64()? as f32),
         ValueType::Bool => Value::Bool(json.as_bool()?),
-        ValueType::String => return Some(Scalar::Text(json.as_str()?.to_owned())),
+        ValueType::String => return Some(Stored::Text(json.as_str()?.to_owned())),
         ValueType::Array => return None,
         ValueType::U64 => Value::U64(json.as_u64()?),
         ValueType::I64 => Value::I64(json.as_i64()?),

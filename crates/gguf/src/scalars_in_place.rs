@@ -1,21 +1,13 @@
-//! Scalar metadata where gguf-rs does not build: nothing is decoded beforehand, all is read in place.
+//! Scalar metadata where gguf-rs does not build: all of it is read in place.
 
 use std::collections::HashMap;
 
-use crate::{Error, Value, header::Entry, source::Source};
+use crate::{Error, header::Entry, metadata::Stored, source::Source};
 
-/// There is none.
-pub(crate) enum Scalar {}
-
-impl Scalar {
-    pub(crate) fn value(&self) -> Value<'_> {
-        match *self {}
-    }
-}
-
+/// Decodes nothing beforehand.
 pub(crate) fn decode(
     _source: &Source,
     _entries: &[Entry<'_>],
-) -> Result<HashMap<usize, Scalar>, Error> {
+) -> Result<HashMap<usize, Stored>, Error> {
     Ok(HashMap::new())
 }

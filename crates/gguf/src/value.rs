@@ -126,8 +126,17 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes do
-    /// not suffice.
+    /// The value of either floating-point type as `f32`; `None` for the other types.
+    pub fn float(&self) -> Option<f32> {
+        match *self {
+            Value::F32(number) => Some(number),
+            Value::F64(number) => Some(number as f32),
+            _ => None,
+        }
+    }
+
+    /// Reads one value of type `ty` from the front of `bytes`, which moves on. `None` if the bytes
+    /// do not suffice.
     fn read(ty: ValueType, bytes: &mut &'a [u8]) -> Option<Value<'a>> {
         match ty {
             ValueType::String => split_string(bytes).map(Value::String),
@@ -138,7 +147,7 @@ impl<'a> Value<'a> {
 }
 
 impl Value<'static> {
-    /// Reads a number or a truth value as [`read`](Value::read) does; `None` for the other types too.
+    /// Reads a number or a truth value as [`read`](Value::read) does; `None` also for other types.
     pub(crate) fn read_number(ty: ValueType, bytes: &mut &[u8]) -> Option<Value<'static>> {
         Some(match ty {
             ValueType::U8 => Value::U8(u8::from_le_bytes(split(bytes)?)),

@@ -18,7 +18,9 @@ struct Case {
 
 /// A table of cases: `"name": bytes => fault, "word", "word";`
 macro_rules! refused {
-    ($($name:literal: $bytes:expr => $fault:ident $({ $($fields:tt)* })?, $($word:literal),+;)+) => {
+    ($(
+        $name:literal: $bytes:expr => $fault:ident $({ $($fields:tt)* })?, $($word:literal),+;
+    )+) => {
         check(&[$(Case {
             name: $name,
             bytes: $bytes,

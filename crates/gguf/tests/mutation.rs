@@ -65,7 +65,11 @@ fn apply(bytes: &mut Vec<u8>, damage: Damage) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn damaged_files_never_panic(damages in vec(damage(), 1..6)) {

@@ -8,6 +8,12 @@ use common::{exercise, small_model};
 use thalweg_gguf::{Error, GgufFile, TensorType, Value, ValueType, blocks, writer::GgufWriter};
 
 #[test]
+fn an_open_file_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<GgufFile>();
+}
+
+#[test]
 fn what_was_written_is_read() {
     let file = GgufFile::from_bytes(small_model().finish()).unwrap();
     exercise(&file);

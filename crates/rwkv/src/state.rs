@@ -52,3 +52,37 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Ranks;
+
+    #[test]
+    fn size_of_a_published_model() {
+        let ranks = Ranks {
+            decay: 96,
+            iclr: 96,
+            value_residual: 64,
+            gate: 320,
+        };
+        let hp = Hyperparameters {
+            layers: 32,
+            width: 2560,
+            heads: 40,
+            head_size: 64,
+            ffn: 10_240,
+            vocab: 65_536,
+            ranks,
+            layer_norm_eps: 1e-5,
+            context: 4096,
+        };
+        let state = State::zeros(&hp);
+        let numbers = state.att_shift.len() + state.ffn_shift.len() + state.wkv.len();
+        assert_eq!(State::bytes(&hp), 4 * numbers as u64);
+        assert_eq!(
+            format!("{:.1}", State::bytes(&hp) as f64 / 1048576.0),
+            "20.6"
+        );
+    }
+}

@@ -1,5 +1,11 @@
 //! However a prompt is cut into chunks, logits and state are the same to the last bit.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};

@@ -1,5 +1,11 @@
 //! Files and input that cannot be run are refused by name, before anything is computed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
 use std::sync::Arc;
 use thalweg_conformance::synth::{self, Tensor, Types};
 use thalweg_gguf::writer::GgufWriter;
@@ -237,14 +243,19 @@ fn non_finite_weights_are_found_on_request() {
 
 #[test]
 fn non_finite_numbers_are_found_where_they_begin() {
-    let model = load_edited(|tensors| {
-        find(tensors, "blk.1.time_mix_g2.weight").data[..2].copy_from_slice(&[0x00, 0x7c]);
-    })
-    .unwrap();
-    let error = CpuSession::new(Arc::new(model))
-        .forward(&[1, 2], Wanted::Last)
-        .unwrap_err();
-    assert_names(&error.to_string(), &["in layer 1", "at token 0"]);
+    for (name, scale) in [
+        ("time_mix_g2", [0x00, 0x7c]),
+        ("channel_mix_key", [0x00, 0x7e]),
+    ] {
+        let model = load_edited(|tensors| {
+            find(tensors, &format!("blk.1.{name}.weight")).data[..2].copy_from_slice(&scale);
+        })
+        .unwrap();
+        let error = CpuSession::new(Arc::new(model))
+            .forward(&[1, 2], Wanted::Last)
+            .unwrap_err();
+        assert_names(&error.to_string(), &["in layer 1", "at token 0"]);
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! The vocabulary is written in the byte-level alphabet ([`crate::byte_alphabet`]). Words are found and merged by the
 //! `tokenizers` library; everything that it takes for granted about a vocabulary is checked before.
 
+use std::sync::LazyLock;
+
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::utils::SysRegex;
@@ -13,12 +15,15 @@ use crate::error::shown;
 use crate::vocabulary::{Entry, TokenType, Vocabulary};
 
 /// How GPT-2 splits text into words (`pat` in its encoder.py).
-const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+static WORDS: LazyLock<Result<SysRegex, String>> = LazyLock::new(|| {
+    let pattern = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+    SysRegex::new(pattern).map_err(|error| error.to_string())
+});
 
 /// A byte-level BPE tokenizer.
 pub(crate) struct Bpe {
     vocabulary: Vocabulary,
-    words: SysRegex,
+    words: &'static SysRegex,
     model: BPE,
     /// Whether a byte has a token of its own, from which merging starts.
     has_token: [bool; 256],
@@ -58,7 +63,7 @@ impl Bpe {
             .cache_capacity(0);
         Ok(Self {
             vocabulary,
-            words: SysRegex::new(WORDS).map_err(from_library)?,
+            words: WORDS.as_ref().map_err(from_library)?,
             model: builder.build().map_err(from_library)?,
             has_token,
         })
@@ -166,7 +171,7 @@ fn unexpected_type(entry: &Entry<'_>) -> Error {
     }
 }
 
-fn from_library(error: tokenizers::Error) -> Error {
+fn from_library(error: impl ToString) -> Error {
     Error::Bpe {
         reason: error.to_string(),
     }

@@ -13,7 +13,8 @@ pub fn sigmoid(x: &mut [f32]) {
 /// `x = max(x, 0)^2`; any shape.
 pub fn relu_squared(x: &mut [f32]) {
     for x in x {
-        let positive = x.max(0.0);
+        // Not `f32::max`, which would turn what is not a number into 0 and so hide a broken weight.
+        let positive = if *x < 0.0 { 0.0 } else { *x };
         *x = positive * positive;
     }
 }
@@ -47,8 +48,10 @@ mod tests {
 
     #[test]
     fn not_a_number_stays_not_a_number() {
-        let mut x = [f32::NAN];
-        sigmoid(&mut x);
-        assert!(x[0].is_nan());
+        for activation in [sigmoid, tanh, relu_squared] {
+            let mut x = [f32::NAN];
+            activation(&mut x);
+            assert!(x[0].is_nan());
+        }
     }
 }

@@ -22,12 +22,10 @@ pub fn matmul(matrix: &Matrix<'_>, x: &[f32], out: &mut [f32]) -> Result<(), Err
     let Matrix { rows, cols, .. } = *matrix;
     let tokens = x.len() / cols;
     assert_eq!((x.len(), out.len()), (tokens * cols, tokens * rows));
-    if tokens <= 1 {
-        return if tokens == 0 {
-            Ok(())
-        } else {
-            transposed_product(matrix, x, out)
-        };
+    match tokens {
+        0 => return Ok(()),
+        1 => return transposed_product(matrix, x, out),
+        _ => (),
     }
     let mut transposed = vec![0.0; out.len()];
     transposed_product(matrix, x, &mut transposed)?;

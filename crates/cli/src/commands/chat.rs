@@ -3,19 +3,21 @@
 mod conversation;
 mod entry;
 
+use std::io::ErrorKind;
+
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use thalweg_tokenizer::chat::Thinking;
 
 use crate::failure::Failure;
-use crate::flags::{ModelFlags, SamplerFlags};
+use crate::flags::{ModelFlags, SamplerFlags, whole_number};
 use crate::output;
 use conversation::{Conversation, Reply};
 use entry::{Entry, HELP};
 
 const AFTER_HELP: &str = "\
-Arrow keys edit the line and go back in the history. Ctrl-C stops a reply; pressed twice it leaves. Lines may also come
-through a pipe; then each is answered in turn.
+Arrow keys edit the line and go back in the history. Ctrl-C stops a reply; pressed twice it leaves. Lines may also \
+come through a pipe; then each is answered in turn.
 
 Commands in the conversation: /help /exit /reset /regen /system /temp
 
@@ -37,7 +39,7 @@ pub(crate) struct Args {
     thinking: ThinkingFlag,
 
     /// Tokens of a reply at most
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1024)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<usize>, default_value_t = 1024)]
     tokens: usize,
 
     #[command(flatten)]
@@ -71,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     conversation.set_system(args.system.as_deref().unwrap_or_default());
     let mut editor = Editor::new()?;
     if output::is_watched() {
-        output::note("Type a line to begin, /help for the commands.");
+        conversation.introduce();
     }
     let mut last_was_interrupt = false;
     loop {
@@ -142,7 +144,10 @@ impl Editor {
 }
 
 fn cannot_read(error: &ReadlineError) -> Failure {
-    Failure::Path(format!(
-        "cannot read the next line: {error}, expected lines of UTF-8 text; check standard input"
-    ))
+    match error {
+        ReadlineError::Io(error) if error.kind() == ErrorKind::InvalidData => Failure::Model(
+            "the line from standard input holds bytes that are not text, expected UTF-8; convert the input".to_owned(),
+        ),
+        error => Failure::Path(format!("cannot read the next line: {error}; check where standard input comes from")),
+    }
 }

@@ -3,18 +3,18 @@
 use std::sync::atomic::AtomicBool;
 
 use thalweg_engine::{
-    Finish, Generation, Outcome, Prefill, Sampler, SamplerSettings, Until, prefill,
+    Error, Finish, Generation, Outcome, Prefill, Sampler, SamplerSettings, Until, prefill,
 };
 use thalweg_tokenizer::Tokenizer;
 
 use crate::failure::Failure;
-use crate::flags::{ModelFlags, SamplerFlags, Text};
+use crate::flags::{ModelFlags, SamplerFlags, Text, whole_number};
 use crate::model::Model;
 use crate::{interrupt, output};
 
 const AFTER_HELP: &str = "\
-Standard output holds the generated text alone, streamed as it comes; progress and the summary go to standard error.
-On a terminal the prompt is shown in front of the text, through standard error. The final line break of a prompt from
+Standard output holds the generated text alone, streamed as it comes; progress and the summary go to standard error. \
+On a terminal the prompt is shown in front of the text, through standard error. The final line break of a prompt from \
 a file or a pipe is dropped. Ctrl-C stops after the current token, a second one at once.
 
 Examples:
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     text: Text,
 
     /// Tokens to generate at most
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 256)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<usize>, default_value_t = 256)]
     tokens: usize,
 
     /// Write the prompt to standard output before the text
@@ -86,7 +86,11 @@ fn prompt_tokens(tokenizer: &Tokenizer, prompt: &[u8]) -> Result<Vec<u32>, Failu
         .filter(|_| tokenizer.add_bos() || prompt.is_empty());
     let mut tokens: Vec<u32> = begin.into_iter().collect();
     tokens.extend(tokenizer.encode(prompt)?);
-    Ok(tokens)
+    if tokens.is_empty() {
+        Err(Error::NothingToRead.into())
+    } else {
+        Ok(tokens)
+    }
 }
 
 fn read_prompt(
@@ -94,7 +98,11 @@ fn read_prompt(
     tokens: &[u32],
     interrupt: &AtomicBool,
 ) -> Result<Prefill, Failure> {
-    let bar = output::progress(tokens.len(), "reading the prompt");
+    let bar = output::progress(
+        tokens.len(),
+        model.chunk_size.tokens(),
+        "reading the prompt",
+    );
     let result = prefill(
         model.session.as_mut(),
         tokens,
@@ -114,12 +122,12 @@ fn show_prompt(prompt: &[u8], echo: bool) -> Result<(), Failure> {
         return output::write(prompt);
     }
     if output::is_watched() {
-        output::note_part(&String::from_utf8_lossy(prompt));
+        output::note_part(String::from_utf8_lossy(prompt));
     }
     Ok(())
 }
 
-/// Prints the text as it comes.
+/// Prints the text as it comes. Where it ends within a line, the summary begins a new one.
 fn print(mut generation: Generation<'_>) -> Result<Outcome, Failure> {
     let mut ends_line = true;
     for text in &mut generation {
@@ -127,7 +135,7 @@ fn print(mut generation: Generation<'_>) -> Result<Outcome, Failure> {
         output::write(text.as_bytes())?;
         ends_line = text.ends_with('\n');
     }
-    if output::is_watched() && !ends_line {
+    if !ends_line {
         output::note("");
     }
     Ok(generation.outcome())

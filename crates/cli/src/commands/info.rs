@@ -1,6 +1,7 @@
 //! `thalweg info`: what a GGUF file holds and what running it would take.
 
 mod summary;
+mod text;
 
 use std::path::PathBuf;
 
@@ -12,8 +13,8 @@ use crate::{model, output};
 use summary::Summary;
 
 const AFTER_HELP: &str = "\
-Metadata is enough: a vocabulary-only file is described too, and of other architectures as much as is known. Weights
-are not read.
+Metadata is enough: a vocabulary-only file is described too, and of other architectures as much as is known. \
+Weights are not read.
 
 Examples:
   thalweg info model.gguf

@@ -8,12 +8,12 @@ use thalweg_engine::ChunkSize;
 use thalweg_rwkv::{Session, Wanted};
 
 use crate::failure::Failure;
-use crate::flags::{ModelFlags, TokenIds};
+use crate::flags::{self, ModelFlags, TokenIds};
 use crate::output;
 
 const AFTER_HELP: &str = "\
-The file holds 32-bit floats, little endian, one for each token of the vocabulary; with --all one such row for each id,
-in order. Nothing is added to the ids, and the state starts at zero.
+The file holds 32-bit floats, little endian, one for each token of the vocabulary; with --all one such row for each \
+id, in order. Nothing is added to the ids, and the state starts at zero.
 
 Examples:
   thalweg logits -m model.gguf --ids 33,45,2 -o last.f32
@@ -74,7 +74,7 @@ impl Ids {
         let Some(path) = &self.ids_file else {
             return Ok(self.ids.iter().flat_map(|ids| ids.0.clone()).collect());
         };
-        let bytes = std::fs::read(path).map_err(|error| Failure::path("read", path, &error))?;
+        let bytes = flags::read_file(path)?;
         let ids: TokenIds = String::from_utf8_lossy(&bytes)
             .parse()
             .map_err(|error| Failure::Usage(format!("--ids-file {}: {error}", path.display())))?;

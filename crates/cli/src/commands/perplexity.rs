@@ -8,12 +8,12 @@ use thalweg_engine::{Perplexity, WINDOW, perplexity};
 use thalweg_tokenizer::Tokenizer;
 
 use crate::failure::Failure;
-use crate::flags::ModelFlags;
+use crate::flags::{self, ModelFlags};
 use crate::output;
 
 const AFTER_HELP: &str = "\
-The text is tokenised whole and cut into windows of 512 tokens, each read from a fresh state with the begin-of-text
-token (if the model asks for one) in its first place; the last 255 tokens of each window are scored, and a tail that
+The text is tokenised whole and cut into windows of 512 tokens, each read from a fresh state with the begin-of-text \
+token (if the model asks for one) in its first place; the last 255 tokens of each window are scored, and a tail that \
 does not fill a window is dropped. llama-perplexity -c 512 measures in the same way.
 
 Examples:
@@ -41,8 +41,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let text =
-        std::fs::read(&args.file).map_err(|error| Failure::path("read", &args.file, &error))?;
+    let text = flags::read_file(&args.file)?;
     let file = args.model.open()?;
     let tokenizer = Tokenizer::from_gguf(file.metadata())?;
     let begin_of_text = tokenizer.bos_id().filter(|_| tokenizer.add_bos());
@@ -54,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut model = args.model.start(file)?;
 
     let start = Instant::now();
-    let bar = output::progress(tokens.len() / WINDOW, "windows");
+    let bar = output::progress(tokens.len() / WINDOW, 1, "windows");
     let figures = perplexity(
         model.session.as_mut(),
         &tokens,

@@ -8,7 +8,7 @@ use crate::flags::{ModelPath, Text, TokenIds};
 use crate::output;
 
 const AFTER_HELP: &str = "\
-The text is taken byte for byte. World vocabularies take any bytes, BPE vocabularies need UTF-8. Names of special
+The text is taken byte for byte. World vocabularies take any bytes, BPE vocabularies need UTF-8. Names of special \
 tokens in the text are ordinary text. Weights are not needed: a vocabulary-only file will do.
 
 Examples:

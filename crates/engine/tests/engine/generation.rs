@@ -235,7 +235,7 @@ fn the_outcome_describes_the_session() {
         until,
         &interrupt,
     );
-    while let Some(piece) = generation.next() {
+    for piece in &mut generation {
         piece.unwrap();
     }
     let outcome = generation.outcome();

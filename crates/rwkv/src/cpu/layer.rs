@@ -15,6 +15,17 @@ pub(super) struct LayerState<'a> {
     pub(super) wkv: &'a mut [f32],
 }
 
+/// What enters the recurrence, and the gate behind it; each is `[tokens, width]`.
+struct Projections {
+    r: Vec<f32>,
+    w: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    kk: Vec<f32>,
+    a: Vec<f32>,
+    g: Vec<f32>,
+}
+
 /// What all layers of a forward pass share.
 pub(super) struct Pass<'a> {
     pub(super) file: &'a GgufFile,
@@ -51,36 +62,32 @@ impl Pass<'_> {
     /// x is the normed stream `[tokens, width]`, as is the result. `shift` becomes the last row of x.
     fn time_mix(
         &mut self,
-        time_mix: &TimeMix,
+        weights: &TimeMix,
         x: &[f32],
         shift: &mut [f32],
         wkv: &mut [f32],
     ) -> Result<Vec<f32>, Error> {
         let head_size = self.hp.head_size;
-        let shifts = &time_mix.shifts;
-        let xv = shifted(x, shift, &shifts.v);
-        let r = self.matmul(&time_mix.receptance, &shifted(x, shift, &shifts.r))?;
-        let mut k = self.matmul(&time_mix.key, &shifted(x, shift, &shifts.k))?;
-        let mut v = self.matmul(&time_mix.value, &xv)?;
-        let mut w = self.low_rank(
-            &time_mix.decay.pair,
-            &shifted(x, shift, &shifts.w),
-            twins::tanh,
-        )?;
-        let mut a = self.low_rank(&time_mix.iclr.pair, &shifted(x, shift, &shifts.a), |_| ())?;
-        let g = self.low_rank(
-            &time_mix.gate,
-            &shifted(x, shift, &shifts.g),
-            twins::sigmoid,
-        )?;
+        let Projections {
+            r,
+            w,
+            k,
+            v,
+            kk,
+            a,
+            g,
+        } = self.project(weights, x, shift)?;
         keep_last_row(x, shift);
-
-        twins::decay(&mut w, &time_mix.decay.bias);
-        twins::iclr(&mut a, &time_mix.iclr.bias);
-        self.blend_values(time_mix.value_residual.as_ref(), &xv, &mut v)?;
-        let mut kk = vec![0.0; k.len()];
-        twins::removal_key(&k, &time_mix.k_k, head_size, &mut kk);
-        twins::scale_key(&mut k, &a, &time_mix.k_a);
+        let inputs = twins::Wkv7Inputs {
+            r: &r,
+            w: &w,
+            k: &k,
+            v: &v,
+            kk: &kk,
+            a: &a,
+        };
+        let mut y = vec![0.0; x.len()];
+        twins::wkv7(inputs, head_size, wkv, &mut y);
         for (name, values) in [
             ("r", &r),
             ("w", &w),
@@ -88,35 +95,50 @@ impl Pass<'_> {
             ("v", &v),
             ("kk", &kk),
             ("a", &a),
-            ("g", &g),
         ] {
             self.tap(name, values);
         }
-
-        let mut y = vec![0.0; x.len()];
-        twins::wkv7(
-            twins::Wkv7Inputs {
-                r: &r,
-                w: &w,
-                k: &k,
-                v: &v,
-                kk: &kk,
-                a: &a,
-            },
-            head_size,
-            wkv,
-            &mut y,
-        );
+        self.tap("g", &g);
         self.tap("wkv_out", &y);
-        twins::group_norm(
-            &mut y,
-            &time_mix.group_norm.weight,
-            &time_mix.group_norm.bias,
-            head_size,
-        );
-        twins::bonus(&mut y, &r, &k, &v, &time_mix.r_k, head_size);
+
+        let Norm { weight, bias } = &weights.group_norm;
+        twins::group_norm(&mut y, weight, bias, head_size);
+        twins::bonus(&mut y, &r, &k, &v, &weights.r_k, head_size);
         twins::gate(&mut y, &g);
-        self.matmul(&time_mix.output, &y)
+        self.matmul(&weights.output, &y)
+    }
+
+    /// Everything in time mixing that looks at the tokens one by one.
+    fn project(
+        &mut self,
+        weights: &TimeMix,
+        x: &[f32],
+        shift: &[f32],
+    ) -> Result<Projections, Error> {
+        let shifts = &weights.shifts;
+        let mixed = |mu: &[f32]| shifted(x, shift, mu);
+        let r = self.matmul(&weights.receptance, &mixed(&shifts.r))?;
+        let mut k = self.matmul(&weights.key, &mixed(&shifts.k))?;
+        let xv = mixed(&shifts.v);
+        let mut v = self.matmul(&weights.value, &xv)?;
+        self.blend_values(weights.value_residual.as_ref(), &xv, &mut v)?;
+        let mut w = self.low_rank(&weights.decay.pair, &mixed(&shifts.w), twins::tanh)?;
+        twins::decay(&mut w, &weights.decay.bias);
+        let mut a = self.low_rank(&weights.iclr.pair, &mixed(&shifts.a), |_| ())?;
+        twins::iclr(&mut a, &weights.iclr.bias);
+        let g = self.low_rank(&weights.gate, &mixed(&shifts.g), twins::sigmoid)?;
+        let mut kk = vec![0.0; k.len()];
+        twins::removal_key(&k, &weights.k_k, self.hp.head_size, &mut kk);
+        twins::scale_key(&mut k, &a, &weights.k_a);
+        Ok(Projections {
+            r,
+            w,
+            k,
+            v,
+            kk,
+            a,
+            g,
+        })
     }
 
     /// Layer 0, without a value residual, defines the values that all others blend towards.
@@ -139,14 +161,14 @@ impl Pass<'_> {
     /// x is the normed stream `[tokens, width]`, as is the result. `shift` becomes the last row of x.
     fn channel_mix(
         &self,
-        channel_mix: &ChannelMix,
+        weights: &ChannelMix,
         x: &[f32],
         shift: &mut [f32],
     ) -> Result<Vec<f32>, Error> {
-        let mut hidden = self.matmul(&channel_mix.key, &shifted(x, shift, &channel_mix.shift))?;
+        let mut hidden = self.matmul(&weights.key, &shifted(x, shift, &weights.shift))?;
         keep_last_row(x, shift);
         twins::relu_squared(&mut hidden);
-        self.matmul(&channel_mix.value, &hidden)
+        self.matmul(&weights.value, &hidden)
     }
 
     /// Layer norm of x `[tokens, width]`.

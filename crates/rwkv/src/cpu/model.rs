@@ -46,8 +46,8 @@ impl CpuModel {
 
     /// Reads `tokens` from `state` on, which advances, and returns the logits `[wanted tokens, vocab]`.
     ///
-    /// The memory needed grows with the number of tokens; see [`MemoryEstimate`](crate::MemoryEstimate). Cutting the tokens into several calls changes no
-    /// bit of the logits or the state. `taps` collects what the layers compute.
+    /// The memory needed grows with the number of tokens, see [`MemoryEstimate`](crate::MemoryEstimate). Cutting the
+    /// tokens into several calls changes no bit of the logits or the state. `taps` collects what the layers compute.
     ///
     /// # Errors
     /// [`Error::Token`] or [`Error::StateShape`] before anything is computed; [`Error::NonFinite`] when the numbers run

@@ -1,7 +1,8 @@
 //! Layouts that a file brings along as a Jinja template.
 //!
 //! A template is a program from a stranger. It gets only the conversation to see, a number of steps that grows with the
-//! conversation, a shallow stack, and room for a bounded text.
+//! conversation, a shallow stack, and room for a bounded text. What the engine cannot bound is the length of a string
+//! that a template keeps in a variable: one made to double it again and again exhausts the memory.
 
 use std::io;
 

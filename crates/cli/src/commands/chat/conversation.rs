@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use thalweg_engine::{
     Error, Finish, Generation, Prefill, PrefixCache, Sampler, SamplerSettings, Until, prefill,
 };
-use thalweg_tokenizer::Tokenizer;
 use thalweg_tokenizer::chat::{ChatTemplate, Message, Role, Thinking};
+use thalweg_tokenizer::{Tokenizer, TokenizerKind};
 
 use crate::failure::Failure;
 use crate::flags::ModelFlags;
@@ -26,6 +26,8 @@ pub(super) struct Conversation {
     cache: PrefixCache,
     system: Option<Message>,
     messages: Vec<Message>,
+    /// Models with the World vocabulary know its layout; others say theirs if they have one.
+    model_talks: bool,
     reply_limit: usize,
     interrupt: &'static AtomicBool,
 }
@@ -48,7 +50,10 @@ impl Conversation {
         let file = flags.open()?;
         let tokenizer = Tokenizer::from_gguf(file.metadata())?;
         let template = ChatTemplate::from_gguf(file.metadata())?.with_thinking(thinking);
+        let model_talks = tokenizer.kind() == TokenizerKind::World
+            || file.metadata().contains("tokenizer.chat_template");
         Ok(Self {
+            model_talks,
             model: flags.start(file)?,
             tokenizer,
             template,
@@ -59,6 +64,16 @@ impl Conversation {
             reply_limit,
             interrupt: interrupt::watch(),
         })
+    }
+
+    /// Says how to begin, and what to expect of a model that was not trained to talk.
+    pub(super) fn introduce(&self) {
+        if !self.model_talks {
+            output::note(
+                "This model names no chat format; expect it to tell stories rather than to answer.",
+            );
+        }
+        output::note("Type a line to begin, /help for the commands.");
     }
 
     /// Sets what the model is told first; an empty text clears it.
@@ -144,7 +159,11 @@ impl Conversation {
                 elapsed: Default::default(),
             });
         }
-        let bar = output::progress(tokens.len() - known, "reading");
+        let bar = output::progress(
+            tokens.len() - known,
+            self.model.chunk_size.tokens(),
+            "reading",
+        );
         let result = prefill(
             session,
             &tokens[known..],

@@ -1,77 +1,64 @@
 //! The description of a file, as far as the file allows one.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde_json::{Value, json};
 use thalweg_engine::ChunkSize;
-use thalweg_gguf::{GgufFile, TensorType};
+use thalweg_gguf::{GgufFile, Metadata, TensorInfo, TensorType};
 use thalweg_rwkv::{Hyperparameters, MemoryEstimate, tensors};
 use thalweg_tokenizer::{Error as TokenizerError, Tokenizer};
 
-/// What is known of a file. Parts that the file does not allow carry the reason instead.
+/// What is known of a file.
 pub(super) struct Summary {
-    path: String,
-    bytes: u64,
-    version: u32,
-    name: Option<String>,
-    architecture: Option<String>,
-    context: Option<u32>,
-    sizes: Result<Hyperparameters, String>,
+    pub(super) path: String,
+    pub(super) bytes: u64,
+    pub(super) version: u32,
+    pub(super) name: Option<String>,
+    pub(super) architecture: Option<String>,
+    /// Sizes by their plain names, as files of any architecture announce them.
+    pub(super) announced: Vec<(&'static str, u32)>,
+    pub(super) sizes: Option<Hyperparameters>,
     /// Whether the model can be run, and if not, why.
-    runs: Result<(), String>,
-    tensors: usize,
-    parameters: u64,
-    types: BTreeMap<TensorType, TypeTotal>,
-    tokenizer: Result<Tokenizer, TokenizerError>,
-    chat_template: Option<&'static str>,
-    memory: Option<MemoryEstimate>,
+    pub(super) runs: Result<(), String>,
+    pub(super) tensors: usize,
+    pub(super) parameters: u64,
+    pub(super) types: BTreeMap<TensorType, TypeTotal>,
+    pub(super) tokenizer: Result<Tokenizer, TokenizerError>,
+    pub(super) chat_template: Option<&'static str>,
+    pub(super) memory: Option<MemoryEstimate>,
 }
 
 /// Totals over the tensors of one type.
 #[derive(Default)]
-struct TypeTotal {
-    tensors: u64,
-    parameters: u64,
-    bytes: u64,
+pub(super) struct TypeTotal {
+    pub(super) tensors: u64,
+    pub(super) parameters: u64,
+    pub(super) bytes: u64,
 }
 
 impl Summary {
     pub(super) fn new(file: &GgufFile) -> Self {
         let metadata = file.metadata();
-        let string = |key| metadata.opt_str(key).ok().flatten().map(str::to_owned);
-        let architecture = string("general.architecture");
-        let number = |key: &str| {
-            metadata
-                .opt_u32(&format!("{}.{key}", architecture.as_deref()?))
-                .ok()
-                .flatten()
-        };
+        let string = |key| metadata.opt_str(key).ok().flatten();
         let sizes = Hyperparameters::from_gguf(file);
         Self {
             path: file.path().display().to_string(),
             bytes: file.bytes_len(),
             version: file.version(),
-            name: string("general.name"),
-            context: number("context_length"),
+            name: string("general.name").map(str::to_owned),
+            architecture: string("general.architecture").map(str::to_owned),
+            announced: announced(metadata),
             runs: runs(file, &sizes),
             tensors: file.tensors().len(),
-            parameters: file.tensors().iter().map(|tensor| tensor.elements()).sum(),
+            parameters: parameters(file, sizes.as_ref().ok()),
             types: count_types(file),
             tokenizer: Tokenizer::from_gguf(metadata),
-            chat_template: string("tokenizer.chat_template").map(|text| {
-                if text == "rwkv-world" {
-                    "rwkv-world"
-                } else {
-                    "jinja"
-                }
-            }),
+            chat_template: string("tokenizer.chat_template").map(template_kind),
             memory: sizes
                 .as_ref()
                 .ok()
                 .map(|hp| MemoryEstimate::new(file, hp, ChunkSize::default().tokens())),
-            sizes: sizes.map_err(|error| error.to_string()),
-            architecture,
+            sizes: sizes.ok(),
         }
     }
 
@@ -83,8 +70,7 @@ impl Summary {
             "gguf_version": self.version,
             "name": self.name,
             "architecture": self.architecture,
-            "context": self.context,
-            "sizes": self.sizes.as_ref().ok().map(sizes_json),
+            "sizes": self.sizes_json(),
             "runs": self.runs.is_ok(),
             "why_not": self.runs.as_ref().err(),
             "tensor_count": self.tensors,
@@ -98,6 +84,30 @@ impl Summary {
     }
 }
 
+/// Sizes that the metadata names under the keys common to all architectures.
+fn announced(metadata: &Metadata) -> Vec<(&'static str, u32)> {
+    const KEYS: [(&str, &str); 4] = [
+        ("layers", "block_count"),
+        ("width", "embedding_length"),
+        ("ffn", "feed_forward_length"),
+        ("context", "context_length"),
+    ];
+    let architecture = metadata
+        .opt_str("general.architecture")
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let size = |key| {
+        metadata
+            .opt_u32(&format!("{architecture}.{key}"))
+            .ok()
+            .flatten()
+    };
+    KEYS.iter()
+        .filter_map(|(name, key)| Some((*name, size(key)?)))
+        .collect()
+}
+
 fn runs(
     file: &GgufFile,
     sizes: &Result<Hyperparameters, thalweg_rwkv::Error>,
@@ -107,6 +117,25 @@ fn runs(
         return Err("the file holds no weights".to_owned());
     }
     tensors::check(file, hp).map_err(|error| error.to_string())
+}
+
+/// Parameters that the model uses: some files carry placeholders beside them. All there are, for other models.
+fn parameters(file: &GgufFile, sizes: Option<&Hyperparameters>) -> u64 {
+    let Some(hp) = sizes else {
+        return file.tensors().iter().map(TensorInfo::elements).sum();
+    };
+    tensors::needed(hp)
+        .filter_map(|needed| file.tensor(&needed.name))
+        .map(|tensor| tensor.info.elements())
+        .sum()
+}
+
+fn template_kind(template: &str) -> &'static str {
+    if template == "rwkv-world" {
+        "rwkv-world"
+    } else {
+        "jinja"
+    }
 }
 
 fn count_types(file: &GgufFile) -> BTreeMap<TensorType, TypeTotal> {
@@ -124,23 +153,6 @@ impl TypeTotal {
     fn json(&self) -> Value {
         json!({ "tensors": self.tensors, "parameters": self.parameters, "bytes": self.bytes })
     }
-}
-
-fn sizes_json(hp: &Hyperparameters) -> Value {
-    json!({
-        "layers": hp.layers,
-        "width": hp.width,
-        "heads": hp.heads,
-        "head_size": hp.head_size,
-        "ffn": hp.ffn,
-        "vocab": hp.vocab,
-        "ranks": {
-            "decay": hp.ranks.decay,
-            "iclr": hp.ranks.iclr,
-            "value_residual": hp.ranks.value_residual,
-            "gate": hp.ranks.gate,
-        },
-    })
 }
 
 fn tokenizer_json(tokenizer: &Tokenizer) -> Value {
@@ -162,142 +174,24 @@ fn memory_json(memory: &MemoryEstimate) -> Value {
     })
 }
 
-/// One line a subject.
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = |subject: &str, text: String| writeln!(f, "{subject:13} {text}");
-        line(
-            "file",
-            format!(
-                "{} ({}, GGUF v{})",
-                self.path,
-                mebibytes(self.bytes),
-                self.version
-            ),
-        )?;
-        line(
-            "name",
-            self.name.clone().unwrap_or_else(|| "not given".to_owned()),
-        )?;
-        line(
-            "architecture",
-            self.architecture
-                .clone()
-                .unwrap_or_else(|| "not given".to_owned()),
-        )?;
-        if let Ok(hp) = &self.sizes {
-            line("sizes", sizes_text(hp))?;
-            line("ranks", ranks_text(hp))?;
-        }
-        if let Some(context) = self.context {
-            line("context", format!("trained on {context} tokens"))?;
-        }
-        line(
-            "parameters",
-            format!("{} in {} tensors", grouped(self.parameters), self.tensors),
-        )?;
-        for (ty, total) in &self.types {
-            let text = format!("{} tensors, {}", total.tensors, mebibytes(total.bytes));
-            line(&format!("  {ty}"), text)?;
-        }
-        line("tokenizer", self.tokenizer_text())?;
-        line(
-            "chat template",
-            self.chat_template.unwrap_or("none").to_owned(),
-        )?;
-        if let Some(memory) = &self.memory {
-            line("state", format!("{} a sequence", mebibytes(memory.state)))?;
-            line("memory", memory_text(memory))?;
-        }
-        match &self.runs {
-            Ok(()) => line("runs", "yes".to_owned()),
-            Err(reason) => line("runs", format!("no: {reason}")),
-        }
-    }
-}
-
 impl Summary {
-    fn tokenizer_text(&self) -> String {
-        let tokenizer = match &self.tokenizer {
-            Ok(tokenizer) => tokenizer,
-            Err(error) => return format!("cannot be used: {error}"),
-        };
-        let begin = match tokenizer.bos_id() {
-            Some(id) if tokenizer.add_bos() => format!("begins every text with {id}"),
-            Some(id) => format!("begin-of-text {id}, not added by itself"),
-            None => "no begin-of-text".to_owned(),
-        };
-        let stops: Vec<String> = tokenizer.stop_ids().iter().map(u32::to_string).collect();
-        let stops = if stops.is_empty() {
-            "never".to_owned()
-        } else {
-            format!("at {}", stops.join(", "))
-        };
-        format!(
-            "{}, {} tokens, {begin}, stops {stops}",
-            tokenizer.kind(),
-            tokenizer.vocab_len()
-        )
-    }
-}
-
-fn sizes_text(hp: &Hyperparameters) -> String {
-    format!(
-        "{} layers, width {}, {} heads of {}, feed-forward {}, vocabulary {}",
-        hp.layers, hp.width, hp.heads, hp.head_size, hp.ffn, hp.vocab
-    )
-}
-
-fn ranks_text(hp: &Hyperparameters) -> String {
-    let ranks = hp.ranks;
-    format!(
-        "decay {}, iclr {}, value residual {}, gate {}",
-        ranks.decay, ranks.iclr, ranks.value_residual, ranks.gate
-    )
-}
-
-fn memory_text(memory: &MemoryEstimate) -> String {
-    format!(
-        "{} = weights {} + state {} + activations {} (chunks of {})",
-        mebibytes(memory.total()),
-        mebibytes(memory.weights),
-        mebibytes(memory.state),
-        mebibytes(memory.activations),
-        ChunkSize::default().tokens()
-    )
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-/// Digits in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
+    fn sizes_json(&self) -> Value {
+        let mut json: Value = self
+            .announced
+            .iter()
+            .map(|(name, size)| (name.to_string(), json!(size)))
+            .collect();
+        if let Some(hp) = &self.sizes {
+            json["heads"] = json!(hp.heads);
+            json["head_size"] = json!(hp.head_size);
+            json["vocab"] = json!(hp.vocab);
+            json["ranks"] = json!({
+                "decay": hp.ranks.decay,
+                "iclr": hp.ranks.iclr,
+                "value_residual": hp.ranks.value_residual,
+                "gate": hp.ranks.gate,
+            });
         }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_grouped_by_three() {
-        let cases = [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (29_059_584, "29,059,584"),
-        ];
-        for (number, text) in cases {
-            assert_eq!(grouped(number), text);
-        }
+        json
     }
 }

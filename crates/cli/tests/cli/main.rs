@@ -1,0 +1,18 @@
+//! The program from outside: what it prints, where, and the code it ends with.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail like tests"
+)]
+
+mod chat;
+mod failures;
+mod generate;
+mod info;
+#[cfg(unix)]
+mod interrupts;
+mod measure;
+mod models;
+mod program;
+mod tokenize;

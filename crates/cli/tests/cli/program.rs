@@ -1,0 +1,102 @@
+//! Running the program.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// What a run left behind.
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+/// Flags that always take the most probable token.
+pub(crate) const GREEDY: [&str; 6] = [
+    "--temp",
+    "0",
+    "--presence-penalty",
+    "0",
+    "--frequency-penalty",
+    "0",
+];
+
+/// The program with standard input and output connected to pipes.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+    command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs the program with nothing on its standard input.
+pub(crate) fn run(arguments: &[&str]) -> Run {
+    run_with_input(arguments, b"")
+}
+
+pub(crate) fn run_with_input(arguments: &[&str], input: &[u8]) -> Run {
+    let mut child = command(arguments).spawn().unwrap();
+    // A program that fails early does not read its input.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: output.status.code().expect("the program was killed"),
+        stdout: output.stdout,
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Run {
+    /// Standard output of a run that must have succeeded.
+    pub(crate) fn text(self) -> String {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        String::from_utf8(self.stdout).unwrap()
+    }
+
+    pub(crate) fn json(self) -> serde_json::Value {
+        serde_json::from_str(&self.text()).unwrap()
+    }
+
+    /// A failure is one paragraph on standard error, nothing on standard output, and an exit code.
+    pub(crate) fn assert_fails(&self, code: i32, mentions: &[&str]) {
+        let message = &self.stderr;
+        assert_eq!(self.code, code, "{message}");
+        assert!(
+            self.stdout.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&self.stdout)
+        );
+        assert!(message.starts_with("error: "), "{message}");
+        assert_eq!(message.matches("error:").count(), 1, "{message}");
+        assert!(
+            !message.trim_end().contains("\n\n"),
+            "more than one paragraph: {message}"
+        );
+        assert!(!message.contains("panicked"), "{message}");
+        for part in mentions {
+            assert!(message.contains(part), "'{part}' is missing in: {message}");
+        }
+    }
+}
+
+/// A program that goes on writing text until it is stopped.
+pub(crate) fn endless_generation(model: &Path) -> Child {
+    let flags = [
+        "generate",
+        "-m",
+        argument(model),
+        "-p",
+        "x",
+        "-n",
+        "1000000000",
+    ];
+    command(&[&flags[..], &GREEDY].concat()).spawn().unwrap()
+}
+
+/// A path as a command line argument.
+pub(crate) fn argument(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
