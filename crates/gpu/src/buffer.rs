@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Context, Error};
 
+/// How long another thread may take from noticing that a buffer is mapped to saying so.
+#[cfg(not(target_arch = "wasm32"))]
+const CALLBACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// A buffer that kernels read and write; clones share it. It starts out zero.
 #[derive(Debug, Clone)]
 pub struct Buffer(Arc<Allocation>);
@@ -73,8 +77,9 @@ impl ReadBuffer {
         })?;
         let waited = context.wait(doing);
         let result = waited.and_then(|()| {
+            // Another thread's wait may have taken the callback along, and be about to call it.
             mapped
-                .try_recv()
+                .recv_timeout(CALLBACK_TIMEOUT)
                 .map_err(|error| invalid(&error))?
                 .map_err(|error| invalid(&error))?;
             let bytes = view.get_mapped_range().map_err(|error| invalid(&error))?;
