@@ -30,11 +30,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let packed = fetch(params.weights + row * params.row_stride, params.spans, span);
-    let part = decode(packed, span, half);
+    let decoded = decode(packed, span, half);
     let column = (first_column(span) + half * HALF_STRIDE) >> 2u;
     {% for i in range(4) %}
     if (column + {{ i }}u < params.width) { // rows of F16 and F32 are padded
-        out[id.y * params.width + column + {{ i }}u] = part.scale * part.quants[{{ i }}] + part.offset;
+        out[id.y * params.width + column + {{ i }}u] = decoded.scale * decoded.quants[{{ i }}] + decoded.offset;
     }
     {% endfor %}
 }

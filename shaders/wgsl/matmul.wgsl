@@ -33,11 +33,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         packed = fetch(row, job.spans, 0u);
     }
     for (var span = 0u; span < job.spans; span++) {
+        // The columns of a span are summed apart: short sums of small numbers round less than one long sum does.
+        {% for r in range(tile_rows) %}
+        var part{{ r }} = vec{{ tile_tokens }}<f32>();
+        {% endfor %}
         {% for half in range(2) %}
         if (decodes) {
-            let part = decode(packed, span, {{ half }}u);
+            let decoded = decode(packed, span, {{ half }}u);
             {% for i in range(4) %}
-            weight_tile[local * STRIDE + {{ i }}u] = part.scale * part.quants[{{ i }}] + part.offset;
+            weight_tile[local * STRIDE + {{ i }}u] = decoded.scale * decoded.quants[{{ i }}] + decoded.offset;
             {% endfor %}
             {% if half == 1 %}
             packed = fetch(row, job.spans, min(span + 1u, job.spans - 1u));
@@ -59,11 +63,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             {% for r in range(tile_rows) %}
             let w{{ r }} = weight_tile[(thread_row + {{ r }}u * BLOCK_SIZE) * STRIDE + k];
             {% for c in "xyzw" %}
-            sum{{ r }} = fma(vec{{ tile_tokens }}<f32>(w{{ r }}.{{ c }}), inputs_{{ c }}, sum{{ r }});
+            part{{ r }} = fma(vec{{ tile_tokens }}<f32>(w{{ r }}.{{ c }}), inputs_{{ c }}, part{{ r }});
             {% endfor %}
             {% endfor %}
         }
         workgroupBarrier();
+        {% endfor %}
+        {% for r in range(tile_rows) %}
+        sum{{ r }} += part{{ r }};
         {% endfor %}
     }
 

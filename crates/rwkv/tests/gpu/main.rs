@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "helpers of tests may fail the test"
+    clippy::print_stdout,
+    reason = "a test's ways of failing and of reporting"
 )]
 
 mod chunks;
