@@ -1,8 +1,8 @@
 //! Everything that a directory has goldens for.
 
 use crate::{
-    Backend, Golden, Outcome, Vectors, check_blocks, check_session, check_taps, check_vectors,
-    check_world, message,
+    Backend, Golden, Outcome, Vectors, check_blocks, check_perplexity, check_session, check_taps,
+    check_vectors, check_world, message,
 };
 use std::path::{Path, PathBuf};
 use thalweg_gguf::GgufFile;
@@ -21,8 +21,9 @@ const NEEDED: [&str; 6] = [
     "tiny-rwkv7-q4_k_m.json",
 ];
 
-/// Runs all comparisons whose goldens lie in `dir/golden`, with the models in `dir/models` on `backend`, and hands each
-/// outcome to `report` as soon as it is known. A file that is missing is a failed outcome.
+/// Runs all comparisons whose goldens lie in `dir/golden`, with the models in `dir/models` on `backend`, and measures the
+/// model in `dir/demo-model`; hands each outcome to `report` as soon as it is known. A file that is missing is a failed
+/// outcome.
 pub fn check_directory(dir: &Path, backend: &Backend, report: &mut dyn FnMut(Outcome)) {
     let (goldens, models) = (dir.join("golden"), dir.join("models"));
     check_blocks(&goldens.join(BLOCKS))
@@ -46,6 +47,7 @@ pub fn check_directory(dir: &Path, backend: &Backend, report: &mut dyn FnMut(Out
             .for_each(|path| check_model(path, &models, backend, report)),
         Err(fault) => report(Outcome::new("model goldens", Err(fault))),
     }
+    report(check_perplexity(&dir.join("demo-model"), backend));
 }
 
 /// The golden files of models: all JSON files but the two of other things.

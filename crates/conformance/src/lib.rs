@@ -13,6 +13,7 @@ mod directory;
 mod golden;
 mod hex;
 mod model;
+mod perplexity;
 pub mod synth;
 mod vectors;
 mod world;
@@ -22,6 +23,7 @@ pub use blocks::check_blocks;
 pub use directory::{check_directory, check_model};
 pub use golden::Golden;
 pub use model::check_session;
+pub use perplexity::check_perplexity;
 pub use vectors::{Vectors, check_taps, check_vectors};
 pub use world::check_world;
 

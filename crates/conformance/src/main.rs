@@ -1,4 +1,4 @@
-//! `thalweg-conformance DIR [gpu]`: runs all comparisons that DIR has goldens for, on the CPU or on whatever GPU or software
+//! `thalweg-conformance DIR [cpu|gpu]`: runs all comparisons that DIR has goldens for, on the CPU or on whatever GPU or software
 //! adapter there is, and prints one line each.
 
 use std::io::Write;
@@ -14,9 +14,10 @@ fn main() -> ExitCode {
     let given = (arguments.next(), arguments.next(), arguments.next());
     let backend = match &given {
         (Some(_), None, None) => Ok(Backend::Cpu),
+        (Some(_), Some(backend), None) if backend == "cpu" => Ok(Backend::Cpu),
         (Some(_), Some(backend), None) if backend == "gpu" => gpu(),
         _ => Err(
-            "usage: thalweg-conformance DIR [gpu], where DIR has 'golden' and 'models' in it"
+            "usage: thalweg-conformance DIR [cpu|gpu], where DIR has 'golden', 'models' and 'demo-model' in it"
                 .to_owned(),
         ),
     };
