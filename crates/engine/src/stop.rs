@@ -34,12 +34,7 @@ impl StopStrings {
 
     pub(crate) fn push(&mut self, text: &str) -> Watched {
         self.held.push_str(text);
-        let first = self
-            .strings
-            .iter()
-            .filter_map(|string| self.held.find(string))
-            .min();
-        if let Some(start) = first {
+        if let Some(start) = first_complete(&self.strings, &self.held) {
             self.held.truncate(start);
             return Watched::Stopped(std::mem::take(&mut self.held));
         }
@@ -63,6 +58,16 @@ impl StopStrings {
             .find(undecided)
             .map_or(self.held.len(), |(at, _)| at)
     }
+}
+
+/// Where the stop string begins that is complete first; the longest, if several end in one place.
+///
+/// One that begins earlier but ends later comes too late: the text has been stopped by then.
+fn first_complete(strings: &[String], text: &str) -> Option<usize> {
+    let ends = strings
+        .iter()
+        .filter_map(|string| text.find(string).map(|start| (start + string.len(), start)));
+    ends.min().map(|(_, start)| start)
 }
 
 #[cfg(test)]
@@ -96,6 +101,15 @@ mod tests {
     }
 
     #[test]
+    fn the_string_complete_first_stops() {
+        let strings = ["b", "abc"];
+        assert_eq!(stops(&strings).push("abc"), Watched::Stopped("a".into()));
+        let mut in_pieces = stops(&strings);
+        assert_eq!(in_pieces.push("a"), Watched::Text(String::new()));
+        assert_eq!(in_pieces.push("b"), Watched::Stopped("a".into()));
+    }
+
+    #[test]
     fn empty_strings_stop_nothing() {
         assert_eq!(stops(&[""]).push("text"), Watched::Text("text".into()));
     }
@@ -108,7 +122,7 @@ mod tests {
             strings in prop::collection::vec("[abé]{1,4}", 0..4),
         ) {
             let whole = pieces.concat();
-            let end = strings.iter().filter_map(|string| whole.find(string)).min();
+            let end = first_complete(&strings, &whole);
 
             let mut stops = StopStrings::new(&strings);
             let mut printed = String::new();

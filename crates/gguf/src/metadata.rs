@@ -16,6 +16,10 @@ pub(crate) enum Stored {
     /// A number or a truth value.
     Number(Value<'static>),
     /// A string that has been decoded.
+    #[cfg_attr(
+        target_family = "wasm",
+        expect(dead_code, reason = "all of it is read in place there")
+    )]
     Text(String),
     /// A string that stays in the file: the range of its bytes.
     TextInPlace(Range<usize>),

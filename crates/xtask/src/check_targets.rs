@@ -131,5 +131,7 @@ fn check(target: &Target, library: &StandardLibrary) -> Command {
 }
 
 fn debian_target_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/check-targets")
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = xtask.ancestors().nth(2).unwrap_or(xtask);
+    workspace.join("target/check-targets")
 }
