@@ -19,8 +19,8 @@ pub struct Report {
     pub device: Device,
     /// What was run.
     pub model: Model,
-    /// What making it ready took.
-    pub load: Load,
+    /// What making it ready took: once for each combination of sizes.
+    pub loads: Vec<Load>,
     /// What was measured.
     pub cases: Vec<Case>,
 }
@@ -36,6 +36,13 @@ pub struct Device {
     pub driver: String,
     /// The arithmetic: `exact` or `fast`.
     pub precision: String,
+}
+
+impl Device {
+    /// The device in a few words.
+    pub fn summary(&self) -> String {
+        format!("{} {}, {}", self.backend, self.name, self.precision)
+    }
 }
 
 /// What was run.
@@ -150,7 +157,7 @@ impl fmt::Display for Report {
             platform,
             device,
             model,
-            load,
+            loads,
             ..
         } = self;
         writeln!(f, "{program} on {platform}")?;
@@ -170,7 +177,9 @@ impl fmt::Display for Report {
             "model: {}, {file_mb}, {} layers of width {}",
             model.file, model.layers, model.width
         )?;
-        writeln!(f, "loaded in {:.3} s{}", load.seconds, memory(load))?;
+        if let Some(load) = loads.first() {
+            writeln!(f, "loaded in {:.3} s{}", load.seconds, memory(load))?;
+        }
         writeln!(f)?;
         let headings = [
             "tok/s",
@@ -244,14 +253,14 @@ mod tests {
                 width: 64,
                 vocab: 100,
             },
-            load: Load {
+            loads: vec![Load {
                 seconds: 0.25,
                 host_memory: Some(HostMemory {
                     anonymous_bytes: 20_000_000,
                     peak_bytes: 50_000_000,
                 }),
                 device_bytes: Some(2_000_000),
-            },
+            }],
             cases: vec![
                 Case::new(prefill, vec![2.0, 1.0, 4.0]),
                 Case::new(decode, Vec::new()),
@@ -282,7 +291,10 @@ mod tests {
         assert_eq!(case["block_size"], 16);
         assert_eq!(case["samples_s"], serde_json::json!([2.0, 1.0, 4.0]));
         assert_eq!(case["tokens_per_s"]["median"], 256.0);
-        assert_eq!(json["load"]["host_memory"]["anonymous_bytes"], 20_000_000);
+        assert_eq!(
+            json["loads"][0]["host_memory"]["anonymous_bytes"],
+            20_000_000
+        );
         assert_eq!(json["cases"][1]["tokens_per_s"], serde_json::Value::Null);
     }
 }

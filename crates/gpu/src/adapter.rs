@@ -92,6 +92,15 @@ impl Adapter {
     }
 }
 
+impl Adapter {
+    /// The driver's name and version, as far as it tells them.
+    pub fn driver_and_version(&self) -> String {
+        format!("{} {}", self.driver, self.driver_info)
+            .trim()
+            .to_owned()
+    }
+}
+
 impl fmt::Display for Adapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
