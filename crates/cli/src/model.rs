@@ -50,9 +50,9 @@ impl ModelFlags {
 
     /// Prepares whatever computes to run the model in `file`.
     pub(crate) fn start(&self, file: GgufFile) -> Result<Model, Failure> {
-        self.compute
-            .open()?
-            .start(file, self.chunk_size, self.block_size)
+        let compute = self.compute.open()?;
+        let block_size = compute.block_sizes(self.block_size.as_slice()).first();
+        compute.start(file, self.chunk_size, block_size.copied())
     }
 }
 
@@ -81,6 +81,19 @@ impl ComputeFlags {
 }
 
 impl Compute<'_> {
+    /// Those of the block sizes asked for that matter: on the CPU none, which is said.
+    pub(crate) fn block_sizes<'s>(&self, asked_for: &'s [u32]) -> &'s [u32] {
+        match (&self.context, asked_for) {
+            (None, [first, ..]) => {
+                output::note(format_args!(
+                    "--block-size {first} is for GPUs: the CPU does without"
+                ));
+                &[]
+            }
+            _ => asked_for,
+        }
+    }
+
     /// Loads the model in `file` and begins a sequence. Sizes that are not given are what suits the device.
     pub(crate) fn start(
         &self,
@@ -93,22 +106,12 @@ impl Compute<'_> {
             model.check_tensors()?;
         }
         match &self.context {
-            None => Ok(self.on_cpu(model, chunk_size, block_size)),
+            None => Ok(self.on_cpu(model, chunk_size)),
             Some(context) => self.on_gpu(context, model.file(), chunk_size, block_size),
         }
     }
 
-    fn on_cpu(
-        &self,
-        model: CpuModel,
-        chunk_size: Option<ChunkSize>,
-        block_size: Option<u32>,
-    ) -> Model {
-        if let Some(block_size) = block_size {
-            output::note(format_args!(
-                "--block-size {block_size} is for GPUs: the CPU does without"
-            ));
-        }
+    fn on_cpu(&self, model: CpuModel, chunk_size: Option<ChunkSize>) -> Model {
         Model {
             session: Box::new(CpuSession::new(Arc::new(model))),
             chunk_size: chunk_size.unwrap_or_default(),

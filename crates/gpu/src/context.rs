@@ -180,6 +180,17 @@ impl Context {
         self.write_bytes(buffer.wgpu(), offset, bytemuck::cast_slice(data))
     }
 
+    /// Fills `buffer` with zeros, after whatever was submitted before and before what is submitted next.
+    pub fn clear(&self, buffer: &Buffer) -> Result<(), Error> {
+        self.scoped("clearing a buffer", 0, || {
+            let mut encoder = self
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.clear_buffer(buffer.wgpu(), 0, None);
+            self.queue.submit([encoder.finish()]);
+        })
+    }
+
     /// Writes large data of any amount through a little staging memory.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn uploader(&self) -> Uploader<'_> {

@@ -156,6 +156,19 @@ fn uploads_of_every_length_arrive_whole() {
 }
 
 #[test]
+fn a_cleared_buffer_is_zero_for_what_comes_after() {
+    let context = Context::of_any_kind().unwrap();
+    let buffer = context.buffer_with("values", &[7u32; 100]).unwrap();
+    context.clear(&buffer).unwrap();
+    context.write(&buffer, 8, &[3u32]).unwrap();
+    let mut found = [1u32; 100];
+    context.read(&buffer, 0, &mut found).unwrap();
+    let mut expected = [0; 100];
+    expected[2] = 3;
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn buffers_are_counted_while_they_live() {
     let context = Context::of_any_kind().unwrap();
     let reported = |context: &Context| context.memory().allocator.unwrap().allocated;

@@ -103,10 +103,15 @@ fn describe(file: &GgufFile) -> Result<thalweg_bench::Model, Failure> {
     })
 }
 
+/// A chunk and a block size, as far as they are given.
+type Sizes = (Option<ChunkSize>, Option<u32>);
+
 /// The measurements so far.
 struct Bench<'a> {
     args: &'a Args,
     compute: &'a Compute<'a>,
+    /// Every combination of chunk and block size.
+    sizes: Vec<Sizes>,
     bar: ProgressBar,
     loads: Vec<Load>,
     cases: Vec<Case>,
@@ -114,11 +119,14 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(args: &'a Args, compute: &'a Compute<'a>) -> Bench<'a> {
-        let cases = args.prefill.len() * args.sizes().len() + usize::from(args.decode > 0);
+        let block_sizes = compute.block_sizes(&args.block_size);
+        let sizes = combinations(&args.chunk_size, block_sizes);
+        let cases = args.prefill.len() * sizes.len() + usize::from(args.decode > 0);
         let bar = output::progress(cases * usize::from(args.repeat), 1, "measuring");
         Bench {
             args,
             compute,
+            sizes,
             bar,
             loads: Vec::new(),
             cases: Vec::new(),
@@ -126,10 +134,9 @@ impl<'a> Bench<'a> {
     }
 
     fn measure_prefill(&mut self) -> Result<(), Failure> {
-        let args = self.args;
-        for (chunk_size, block_size) in args.sizes() {
-            let mut model = self.load(chunk_size, block_size)?;
-            for &tokens in &args.prefill {
+        for sizes in std::mem::take(&mut self.sizes) {
+            let mut model = self.load(sizes)?;
+            for &tokens in &self.args.prefill {
                 self.measure(&mut model, Task::Prefill, tokens)?;
             }
         }
@@ -140,15 +147,11 @@ impl<'a> Bench<'a> {
         if self.args.decode == 0 {
             return Ok(());
         }
-        let mut model = self.load(None, None)?;
+        let mut model = self.load((None, None))?;
         self.measure(&mut model, Task::Decode, self.args.decode as usize)
     }
 
-    fn load(
-        &mut self,
-        chunk_size: Option<ChunkSize>,
-        block_size: Option<u32>,
-    ) -> Result<Model, Failure> {
+    fn load(&mut self, (chunk_size, block_size): Sizes) -> Result<Model, Failure> {
         let file = self.args.path.open()?;
         let start = Instant::now();
         let model = self.compute.start(file, chunk_size, block_size)?;
@@ -184,18 +187,17 @@ impl<'a> Bench<'a> {
     }
 }
 
-impl Args {
-    /// Every combination of chunk and block size.
-    fn sizes(&self) -> Vec<(Option<ChunkSize>, Option<u32>)> {
-        let chunk_sizes = or_default(&self.chunk_size);
-        let block_sizes = or_default(&self.block_size);
-        let with_each = |chunk_size| {
-            block_sizes
-                .iter()
-                .map(move |block_size| (chunk_size, *block_size))
-        };
-        chunk_sizes.into_iter().flat_map(with_each).collect()
-    }
+fn combinations(chunk_sizes: &[ChunkSize], block_sizes: &[u32]) -> Vec<Sizes> {
+    let block_sizes = or_default(block_sizes);
+    let with_each = |chunk_size| {
+        block_sizes
+            .iter()
+            .map(move |block_size| (chunk_size, *block_size))
+    };
+    or_default(chunk_sizes)
+        .into_iter()
+        .flat_map(with_each)
+        .collect()
 }
 
 fn or_default<T: Copy>(given: &[T]) -> Vec<Option<T>> {
@@ -229,8 +231,8 @@ fn read(
 /// Ids spread over the vocabulary, the same in every run.
 fn some_ids(count: usize, vocab: usize) -> Vec<u32> {
     // Multiples of a large prime visit the vocabulary without a visible order.
-    (1..=count)
-        .map(|i| (i * 2_654_435_761 % vocab) as u32)
+    (1..=count as u64)
+        .map(|i| (i * 2_654_435_761 % vocab as u64) as u32)
         .collect()
 }
 

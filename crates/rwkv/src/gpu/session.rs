@@ -223,8 +223,7 @@ impl GpuSession {
     /// Clears the state if that is due.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
         if self.reset_is_due {
-            self.state
-                .write(&self.model.context, &State::zeros(&self.model.hp))?;
+            self.state.clear(&self.model.context)?;
             self.reset_is_due = false;
         }
         Ok(())
@@ -332,6 +331,12 @@ impl DeviceState {
         context.read(&self.ffn_shift, 0, &mut state.ffn_shift)?;
         context.read(&self.wkv, 0, &mut state.wkv)?;
         Ok(state)
+    }
+
+    fn clear(&self, context: &Context) -> Result<(), Error> {
+        context.clear(&self.att_shift)?;
+        context.clear(&self.ffn_shift)?;
+        Ok(context.clear(&self.wkv)?)
     }
 
     fn write(&self, context: &Context, state: &State) -> Result<(), Error> {
