@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use thalweg_shaders::kernels::Kernel;
 
-#[cfg(not(target_arch = "wasm32"))]
-use crate::Uploader;
 use crate::kernel::PipelineKey;
 use crate::listing::list;
 use crate::scope::{Failures, catch, lock};
 use crate::work::Rate;
-use crate::{
-    Adapter, Backend, Buffer, DeviceRequest, Error, Feature, Limits, Pipeline, ReadBuffer, Work,
-};
+use crate::{Adapter, Buffer, DeviceRequest, Error, Feature, Limits, Pipeline, ReadBuffer, Work};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::{Backend, Uploader};
 
 /// An open device with its queue, its compiled kernels and the count of its memory.
 ///
