@@ -1,3 +1,9 @@
 //! Kernels of the RWKV-7 forward pass and their CPU twins.
 
+mod encoding;
+mod error;
+pub mod kernels;
 pub mod twins;
+
+pub use encoding::{Encoding, SPAN, VEC4_BYTES, encode_rows, is_stored_as_is};
+pub use error::Error;

@@ -2,7 +2,9 @@
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{chat, completions, generate, info, logits, perplexity, tokenize};
+use crate::commands::{
+    bench, chat, completions, devices, generate, info, logits, perplexity, tokenize,
+};
 use crate::failure::Failure;
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("THALWEG_COMMIT"), ")");
@@ -33,7 +35,14 @@ enum Command {
     Logits(logits::Args),
     Tokenize(tokenize::Args),
     Info(info::Args),
+    Devices(devices::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
+}
+
+/// The program with its version, for reports.
+pub(crate) fn program() -> String {
+    format!("thalweg {VERSION}")
 }
 
 impl Cli {
@@ -55,6 +64,8 @@ impl Cli {
             Command::Logits(args) => logits::run(&args),
             Command::Tokenize(args) => tokenize::run(&args),
             Command::Info(args) => info::run(&args),
+            Command::Devices(args) => devices::run(&args),
+            Command::Bench(args) => bench::run(&args),
             Command::Completions(args) => completions::run(&args),
         }
     }

@@ -74,8 +74,18 @@ impl From<thalweg_rwkv::Error> for Failure {
     fn from(error: thalweg_rwkv::Error) -> Self {
         match error {
             thalweg_rwkv::Error::Gguf(error) => error.into(),
+            thalweg_rwkv::Error::Gpu(error) => error.into(),
+            error @ (thalweg_rwkv::Error::Setting { .. } | thalweg_rwkv::Error::Kernel(_)) => {
+                Self::Device(with_sources(&error))
+            }
             error => Self::Model(with_sources(&error)),
         }
+    }
+}
+
+impl From<thalweg_gpu::Error> for Failure {
+    fn from(error: thalweg_gpu::Error) -> Self {
+        Self::Device(error.to_string())
     }
 }
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use thalweg_engine::{ChunkSize, SamplerSettings};
 
+use crate::device::DeviceFlags;
 use crate::failure::Failure;
 
 /// Which file.
@@ -27,13 +28,28 @@ pub(crate) struct ModelFlags {
     #[command(flatten)]
     pub(crate) path: ModelPath,
 
-    /// What computes: auto takes the best that works here
-    #[arg(long, value_enum, default_value_t = Backend::Auto)]
-    pub(crate) backend: Backend,
+    /// Prompt tokens read at once, from 1 to 4096 or what the device can [default: by device]
+    #[arg(long, value_name = "N")]
+    pub(crate) chunk_size: Option<ChunkSize>,
 
-    /// Prompt tokens read at once, from 1 to 4096; the text does not depend on it
-    #[arg(long, value_name = "N", default_value_t)]
-    pub(crate) chunk_size: ChunkSize,
+    /// Threads a side of the matmul's workgroup on a GPU: 8, 16 or 32 [default: by device]
+    #[arg(long, value_name = "N")]
+    pub(crate) block_size: Option<u32>,
+
+    #[command(flatten)]
+    pub(crate) compute: ComputeFlags,
+}
+
+/// What computes, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Device")]
+pub(crate) struct ComputeFlags {
+    #[command(flatten)]
+    pub(crate) device: DeviceFlags,
+
+    /// Arithmetic of the model: exact is 32-bit floats throughout
+    #[arg(long, value_enum, default_value_t = Precision::Exact)]
+    pub(crate) precision: Precision,
 
     /// Threads of the CPU backend, from 1 to 1024 [default: all cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -44,14 +60,20 @@ pub(crate) struct ModelFlags {
     pub(crate) check_tensors: bool,
 }
 
-/// What computes the model.
+/// The arithmetic of a forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Backend {
-    Auto,
-    Vulkan,
-    Metal,
-    Dx12,
-    Cpu,
+pub(crate) enum Precision {
+    /// Activations, operands and sums are 32-bit floats.
+    Exact,
+}
+
+impl Precision {
+    /// Its name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Precision::Exact => "exact",
+        }
+    }
 }
 
 /// Where a text comes from.

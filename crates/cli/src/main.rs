@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod demo;
+mod device;
 mod failure;
 mod flags;
 mod interrupt;
@@ -18,6 +19,8 @@ use cli::Cli;
 use failure::Failure;
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    device::silence_device_select();
     let result = match Cli::read() {
         Ok(cli) => interrupt::install().and_then(|()| cli.run()),
         Err(error) if error.use_stderr() => Err(Failure::from(error)),

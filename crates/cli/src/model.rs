@@ -1,22 +1,34 @@
-//! From the model flags to a session that can be run.
+//! From the flags to a session that can be run.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use thalweg_bench::Device;
 use thalweg_engine::ChunkSize;
 use thalweg_gguf::GgufFile;
-use thalweg_rwkv::{CpuModel, CpuSession, Session};
+use thalweg_gpu::{Adapter, AdapterKind, Context};
+use thalweg_rwkv::{
+    CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Hyperparameters, Session,
+};
 
-use crate::demo;
 use crate::failure::Failure;
-use crate::flags::{Backend, ModelFlags, ModelPath};
+use crate::flags::{ComputeFlags, ModelFlags, ModelPath};
+use crate::{demo, output};
 
 /// A model ready to read its first token.
 pub(crate) struct Model {
     pub(crate) session: Box<dyn Session>,
     pub(crate) chunk_size: ChunkSize,
+    /// Threads a side of the matmul's workgroup, on a GPU.
+    pub(crate) block_size: Option<u32>,
     /// What computes, for summaries.
-    pub(crate) backend: &'static str,
+    pub(crate) device: String,
+}
+
+/// What computes: the CPU's threads or an open device.
+pub(crate) struct Compute<'f> {
+    flags: &'f ComputeFlags,
+    context: Option<Arc<Context>>,
 }
 
 impl ModelPath {
@@ -31,37 +43,28 @@ pub(crate) fn open(path: Option<&Path>) -> Result<GgufFile, Failure> {
 }
 
 impl ModelFlags {
-    /// Opens the model file, after a look at the flags that could make that useless.
+    /// Opens the model file.
     pub(crate) fn open(&self) -> Result<GgufFile, Failure> {
-        self.check_backend()?;
         self.path.open()
     }
 
-    /// Prepares the backend to run the model in `file`.
+    /// Prepares whatever computes to run the model in `file`.
     pub(crate) fn start(&self, file: GgufFile) -> Result<Model, Failure> {
-        self.start_threads()?;
-        let model = CpuModel::load(file)?;
-        if self.check_tensors {
-            model.check_tensors()?;
-        }
-        let session = Box::new(CpuSession::new(Arc::new(model)));
-        Ok(Model {
-            session,
-            chunk_size: self.chunk_size,
-            backend: "cpu",
-        })
+        let compute = self.compute.open()?;
+        let block_size = compute.block_sizes(self.block_size.as_slice()).first();
+        compute.start(file, self.chunk_size, block_size.copied())
     }
+}
 
-    fn check_backend(&self) -> Result<(), Failure> {
-        let name = match self.backend {
-            Backend::Auto | Backend::Cpu => return Ok(()),
-            Backend::Vulkan => "vulkan",
-            Backend::Metal => "metal",
-            Backend::Dx12 => "dx12",
-        };
-        Err(Failure::Device(format!(
-            "--backend {name} is not part of this build, expected auto or cpu; use --backend cpu, which runs everywhere"
-        )))
+impl ComputeFlags {
+    /// Opens the device and starts the CPU's threads, which prepare weights for a device too.
+    pub(crate) fn open(&self) -> Result<Compute<'_>, Failure> {
+        self.start_threads()?;
+        let context = self.device.open()?.map(Arc::new);
+        Ok(Compute {
+            flags: self,
+            context,
+        })
     }
 
     fn start_threads(&self) -> Result<(), Failure> {
@@ -75,4 +78,112 @@ impl ModelFlags {
                 ))
             })
     }
+}
+
+impl Compute<'_> {
+    /// Those of the block sizes asked for that matter: on the CPU none, which is said.
+    pub(crate) fn block_sizes<'s>(&self, asked_for: &'s [u32]) -> &'s [u32] {
+        match (&self.context, asked_for) {
+            (None, [first, ..]) => {
+                output::note(format_args!(
+                    "--block-size {first} is for GPUs: the CPU does without"
+                ));
+                &[]
+            }
+            _ => asked_for,
+        }
+    }
+
+    /// Loads the model in `file` and begins a sequence. Sizes that are not given are what suits the device.
+    pub(crate) fn start(
+        &self,
+        file: GgufFile,
+        chunk_size: Option<ChunkSize>,
+        block_size: Option<u32>,
+    ) -> Result<Model, Failure> {
+        let model = CpuModel::load(file)?;
+        if self.flags.check_tensors {
+            model.check_tensors()?;
+        }
+        match &self.context {
+            None => Ok(self.on_cpu(model, chunk_size)),
+            Some(context) => self.on_gpu(context, model.file(), chunk_size, block_size),
+        }
+    }
+
+    fn on_cpu(&self, model: CpuModel, chunk_size: Option<ChunkSize>) -> Model {
+        Model {
+            session: Box::new(CpuSession::new(Arc::new(model))),
+            chunk_size: chunk_size.unwrap_or_default(),
+            block_size: None,
+            device: self.device().summary(),
+        }
+    }
+
+    fn on_gpu(
+        &self,
+        context: &Arc<Context>,
+        file: &GgufFile,
+        chunk_size: Option<ChunkSize>,
+        block_size: Option<u32>,
+    ) -> Result<Model, Failure> {
+        let chunk_size = match chunk_size {
+            Some(chunk_size) => chunk_size,
+            None => suitable_chunk_size(context, &Hyperparameters::from_gguf(file)?)?,
+        };
+        let options = GpuOptions {
+            chunk: chunk_size.tokens(),
+            block_size: block_size.unwrap_or(GpuOptions::default().block_size),
+        };
+        let model = GpuModel::load(Arc::clone(context), file, options)?;
+        Ok(Model {
+            session: Box::new(GpuSession::new(Arc::new(model))?),
+            chunk_size,
+            block_size: Some(options.block_size),
+            device: self.device().summary(),
+        })
+    }
+
+    /// Bytes in use on the device, where there is one.
+    pub(crate) fn device_bytes(&self) -> Option<u64> {
+        let memory = self.context.as_ref()?.memory();
+        Some(
+            memory
+                .allocator
+                .map_or(memory.buffer_bytes, |allocator| allocator.allocated),
+        )
+    }
+
+    /// What computes, for reports.
+    pub(crate) fn device(&self) -> Device {
+        let precision = self.flags.precision.name().to_owned();
+        match self.context.as_ref().map(|context| context.adapter()) {
+            None => Device {
+                backend: "cpu".to_owned(),
+                name: format!("{} threads", rayon::current_num_threads()),
+                driver: String::new(),
+                precision,
+            },
+            Some(adapter) => Device {
+                backend: adapter.backend.to_string(),
+                name: adapter.name.clone(),
+                driver: adapter.driver_and_version(),
+                precision,
+            },
+        }
+    }
+}
+
+/// The largest chunk that still brings a gain on such a device, as far as it fits.
+fn suitable_chunk_size(context: &Context, hp: &Hyperparameters) -> Result<ChunkSize, Failure> {
+    let tokens = match context.adapter() {
+        Adapter { software: true, .. } => 64,
+        Adapter {
+            kind: AdapterKind::Discrete,
+            ..
+        } => 512,
+        _ => 256,
+    };
+    let largest = GpuModel::largest_chunk(hp, context.limits());
+    Ok(ChunkSize::new(tokens.min(largest))?)
 }

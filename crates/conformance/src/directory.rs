@@ -1,13 +1,11 @@
 //! Everything that a directory has goldens for.
 
 use crate::{
-    Golden, Outcome, Vectors, check_blocks, check_session, check_taps, check_vectors, check_world,
-    message,
+    Backend, Golden, Outcome, Vectors, check_blocks, check_perplexity, check_session, check_taps,
+    check_vectors, check_world, message,
 };
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use thalweg_gguf::GgufFile;
-use thalweg_rwkv::{CpuModel, CpuSession};
 
 const BLOCKS: &str = "quant-blocks.json";
 const WORLD: &str = "world-tokenizer.json";
@@ -23,9 +21,10 @@ const NEEDED: [&str; 6] = [
     "tiny-rwkv7-q4_k_m.json",
 ];
 
-/// Runs all comparisons whose goldens lie in `dir/golden`, with the models in `dir/models`, and hands each outcome to
-/// `report` as soon as it is known. A file that is missing is a failed outcome.
-pub fn check_directory(dir: &Path, report: &mut dyn FnMut(Outcome)) {
+/// Runs all comparisons whose goldens lie in `dir/golden`, with the models in `dir/models` on `backend`, and for a
+/// device the perplexity of the model in `dir/demo-model`; hands each outcome to `report` as soon as it is known. A file
+/// that is missing is a failed outcome.
+pub fn check_directory(dir: &Path, backend: &Backend, report: &mut dyn FnMut(Outcome)) {
     let (goldens, models) = (dir.join("golden"), dir.join("models"));
     check_blocks(&goldens.join(BLOCKS))
         .into_iter()
@@ -45,8 +44,11 @@ pub fn check_directory(dir: &Path, report: &mut dyn FnMut(Outcome)) {
     match model_goldens(&goldens) {
         Ok(paths) => paths
             .iter()
-            .for_each(|path| check_model(path, &models, report)),
+            .for_each(|path| check_model(path, &models, backend, report)),
         Err(fault) => report(Outcome::new("model goldens", Err(fault))),
+    }
+    if matches!(backend, Backend::Gpu(..)) {
+        report(check_perplexity(&dir.join("demo-model"), backend));
     }
 }
 
@@ -67,14 +69,19 @@ fn model_goldens(dir: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-/// Puts the CPU model through one golden file and, where there is one, the safetensors file beside it.
-pub fn check_model(golden: &Path, models: &Path, report: &mut dyn FnMut(Outcome)) {
+/// Puts a backend through one golden file and, where there is one, the safetensors file beside it.
+pub fn check_model(
+    golden: &Path,
+    models: &Path,
+    backend: &Backend,
+    report: &mut dyn FnMut(Outcome),
+) {
     let subject = golden
         .file_stem()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    if let Err(fault) = try_check_model(&subject, golden, models, report) {
+    if let Err(fault) = try_check_model(&subject, golden, models, backend, report) {
         report(Outcome::new(subject, Err(fault)));
     }
 }
@@ -83,21 +90,21 @@ fn try_check_model(
     subject: &str,
     golden_path: &Path,
     models: &Path,
+    backend: &Backend,
     report: &mut dyn FnMut(Outcome),
 ) -> Result<(), String> {
     let golden = Golden::read(golden_path)?;
     let file = GgufFile::open(&models.join(&golden.model)).map_err(message)?;
-    let model = Arc::new(CpuModel::load(file).map_err(message)?);
-    let mut session = CpuSession::new(Arc::clone(&model));
-    check_session(subject, &golden, &mut session)
+    let mut runner = backend.open(file).map_err(message)?;
+    check_session(subject, &golden, runner.session())
         .into_iter()
         .for_each(&mut *report);
 
     let vectors = golden_path.with_extension("short.safetensors");
     if vectors.exists() {
         let vectors = Vectors::read(&vectors)?;
-        report(check_vectors(subject, &golden, &vectors, &mut session));
-        report(check_taps(subject, &golden, &vectors, &model));
+        report(check_vectors(subject, &golden, &vectors, runner.session()));
+        report(check_taps(subject, &golden, &vectors, &mut runner));
     }
     Ok(())
 }

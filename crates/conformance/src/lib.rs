@@ -1,25 +1,29 @@
 //! Compares sessions, block decoding and tokenizers with golden vectors computed in float64.
 //!
 //! A golden is a JSON file with prompts and what the reference made of them, and perhaps a safetensors file beside it
-//! with the intermediate results for the prompt called `short`. [`check_session`] and [`check_vectors`] put any backend
-//! through it, [`check_taps`] the CPU model; [`check_directory`] does all that a directory has goldens for.
+//! with the intermediate results for the prompt called `short`. [`check_session`], [`check_vectors`] and [`check_taps`] put any
+//! [`Backend`] through it; [`check_directory`] does all that a directory has goldens for.
 //!
 //! [`synth`] makes random models of any shape, for tests that no golden covers.
 
+mod backend;
 mod blocks;
 mod difference;
 mod directory;
 mod golden;
 mod hex;
 mod model;
+mod perplexity;
 pub mod synth;
 mod vectors;
 mod world;
 
+pub use backend::{Backend, Runner};
 pub use blocks::check_blocks;
 pub use directory::{check_directory, check_model};
 pub use golden::Golden;
 pub use model::check_session;
+pub use perplexity::check_perplexity;
 pub use vectors::{Vectors, check_taps, check_vectors};
 pub use world::check_world;
 

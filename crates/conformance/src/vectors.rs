@@ -2,18 +2,19 @@
 
 use crate::difference::{all_within, largest, magnitude, within};
 use crate::model::LOGITS_LIMIT;
-use crate::{Golden, Outcome, message};
+use crate::{Golden, Outcome, Runner, message};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
-use thalweg_rwkv::{CpuModel, Session, State, Taps, Wanted};
+use thalweg_rwkv::{Session, Wanted};
 
 /// How far intermediate results and state may be off, as a part of the tensor's largest value.
 const TAP_LIMIT: f64 = 1e-5;
 
 /// The tensors of a golden's safetensors file, for the prompt called `short`:
 ///
-/// `logits` `[tokens, vocab]`; `state.*` as in [`State`]; `tap.NAME` `[tokens, layers, width]` as in [`Taps`].
+/// `logits` `[tokens, vocab]`; `state.*` as in [`State`](thalweg_rwkv::State); `tap.NAME` `[tokens, layers, width]` as in
+/// [`Taps`](thalweg_rwkv::Taps).
 #[derive(Debug)]
 pub struct Vectors {
     tensors: BTreeMap<String, Vec<f32>>,
@@ -93,25 +94,22 @@ fn all_positions(
     Ok(measured.join(", "))
 }
 
-/// Compares what the layers of the CPU model compute, step by step.
-pub fn check_taps(subject: &str, golden: &Golden, vectors: &Vectors, model: &CpuModel) -> Outcome {
+/// Compares what the layers compute, step by step.
+pub fn check_taps(
+    subject: &str,
+    golden: &Golden,
+    vectors: &Vectors,
+    runner: &mut Runner,
+) -> Outcome {
     Outcome::new(
         format!("{subject}, inside the layers for 'short'"),
-        taps(golden, vectors, model),
+        taps(golden, vectors, runner),
     )
 }
 
-fn taps(golden: &Golden, vectors: &Vectors, model: &CpuModel) -> Result<String, String> {
-    let hp = model.hyperparameters();
-    let mut taps = Taps::default();
-    model
-        .forward(
-            golden.short_tokens()?,
-            &mut State::zeros(hp),
-            Wanted::Nothing,
-            Some(&mut taps),
-        )
-        .map_err(message)?;
+fn taps(golden: &Golden, vectors: &Vectors, runner: &mut Runner) -> Result<String, String> {
+    let taps = runner.tap(golden.short_tokens()?).map_err(message)?;
+    let hp = runner.session().hyperparameters();
     let expected_names: Vec<&str> = vectors
         .tensors
         .keys()

@@ -92,6 +92,26 @@ pub enum Error {
         position: usize,
     },
 
+    /// A setting that the model or the device does not allow.
+    #[error("the {name} is {found}, expected {expected}")]
+    Setting {
+        /// What was set.
+        name: &'static str,
+        /// Its value.
+        found: usize,
+        /// The values that are accepted.
+        expected: String,
+    },
+
+    /// A failure of the device.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[error(transparent)]
+    Gpu(#[from] thalweg_gpu::Error),
+
+    /// A defect of a kernel.
+    #[error(transparent)]
+    Kernel(#[from] thalweg_shaders::Error),
+
     /// A state that belongs to another model.
     #[error(
         "a state with {found} numbers was handed over as its {part}, expected {expected}; use a state of this very model"

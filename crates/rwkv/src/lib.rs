@@ -1,10 +1,12 @@
 //! The RWKV-7 model: hyperparameters, weights, state, forward pass on the CPU twins.
 //!
-//! [`Hyperparameters`] and [`tensors`] say what a file must hold; [`CpuModel`] runs it; a [`Session`] is one sequence
-//! on whatever backend, and all that the layers above need to know.
+//! [`Hyperparameters`] and [`tensors`] say what a file must hold; [`CpuModel`] runs it, [`GpuModel`] runs it on a GPU;
+//! a [`Session`] is one sequence on whatever backend, and all that the layers above need to know.
 
 mod cpu;
 mod error;
+#[cfg(not(target_arch = "wasm32"))]
+mod gpu;
 mod hyperparameters;
 mod memory;
 mod session;
@@ -14,6 +16,8 @@ pub mod tensors;
 
 pub use cpu::{CpuModel, CpuSession};
 pub use error::Error;
+#[cfg(not(target_arch = "wasm32"))]
+pub use gpu::{GpuModel, GpuOptions, GpuSession};
 pub use hyperparameters::{Hyperparameters, Ranks};
 pub use memory::MemoryEstimate;
 pub use session::{Session, Wanted};

@@ -1,15 +1,18 @@
 //! The CPU model against the golden vectors of the repository's synthetic model.
 
 use std::path::Path;
-use thalweg_conformance::check_model;
+use thalweg_conformance::{Backend, check_model};
 
 #[test]
 fn synth_tiny_agrees_with_float64() {
     let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data"));
     let mut outcomes = Vec::new();
-    check_model(&data.join("synth-tiny-q4_k_m.json"), data, &mut |outcome| {
-        outcomes.push(outcome)
-    });
+    check_model(
+        &data.join("synth-tiny-q4_k_m.json"),
+        data,
+        &Backend::Cpu,
+        &mut |outcome| outcomes.push(outcome),
+    );
     for outcome in &outcomes {
         println!("{outcome}");
     }

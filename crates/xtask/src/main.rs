@@ -3,6 +3,7 @@
 // A build task talks to the person who started it.
 #![allow(clippy::print_stderr)]
 
+mod adapter;
 mod check_targets;
 mod conformance;
 mod machine;
@@ -34,6 +35,8 @@ enum Task {
     Conformance {
         /// The folder with `models` and `golden` in it.
         dir: PathBuf,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// Type-check the workspace for Windows and macOS, and its libraries for the browser.
     CheckTargets {
@@ -45,7 +48,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test { consent } => test::run(&consent),
-        Task::Conformance { dir } => conformance::run(&dir),
+        Task::Conformance { dir, consent } => conformance::run(&dir, &consent),
         Task::CheckTargets { consent } => check_targets::run(&consent),
     };
     match outcome {

@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use crate::machine::Consent;
-use crate::shell;
+use crate::{adapter, shell};
 
-/// The tests of today need no more than Rust itself, so consent is not asked for.
-pub(crate) fn run(_consent: &Consent) -> Result<()> {
+pub(crate) fn run(consent: &Consent) -> Result<()> {
+    adapter::provide(consent)?;
     shell::run(shell::cargo().args(["test", "--workspace"]))
 }

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     );
     let outcome = print(generation)?;
 
-    summarize(&outcome, &settings, model.backend);
+    summarize(&outcome, &settings, &model.device);
     if outcome.finish == Some(Finish::Interrupted) {
         Err(Failure::Interrupted)
     } else {
@@ -141,10 +141,10 @@ fn print(mut generation: Generation<'_>) -> Result<Outcome, Failure> {
     Ok(generation.outcome())
 }
 
-fn summarize(outcome: &Outcome, settings: &SamplerSettings, backend: &str) {
+fn summarize(outcome: &Outcome, settings: &SamplerSettings, device: &str) {
     let timings = outcome.timings;
     output::note(format_args!(
-        "prefill {} tokens, {:.1} tok/s | decode {} tokens, {:.1} tok/s | first token after {:.3} s | seed {} | {backend}",
+        "prefill {} tokens, {:.1} tok/s | decode {} tokens, {:.1} tok/s | first token after {:.3} s | seed {} | {device}",
         timings.prefill_tokens,
         timings.prefill_rate(),
         outcome.tokens.len(),

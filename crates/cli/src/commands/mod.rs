@@ -1,7 +1,9 @@
 //! One file a command: its arguments, and a `run` that reads top-down.
 
+pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod completions;
+pub(crate) mod devices;
 pub(crate) mod generate;
 pub(crate) mod info;
 pub(crate) mod logits;

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     output::note(format_args!(
         "read {} tokens at {rate:.1} tok/s on {}",
         figures.windows * WINDOW,
-        model.backend
+        model.device
     ));
     Ok(())
 }

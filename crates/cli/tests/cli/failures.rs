@@ -5,7 +5,6 @@ use crate::program::{argument, run, run_with_input};
 
 const USAGE: i32 = 2;
 const MODEL: i32 = 3;
-const DEVICE: i32 = 4;
 const PATH: i32 = 5;
 
 #[test]
@@ -149,16 +148,4 @@ fn prompts_that_cannot_be_encoded() {
     run_with_input(&["generate", "-n", "1"], b"caf\xe9")
         .assert_fails(MODEL, &["0xE9", "offset 3", "UTF-8"]);
     run_with_input(&["tokenize"], b"caf\xe9").assert_fails(MODEL, &["offset 3"]);
-}
-
-#[test]
-fn backends_that_are_not_built() {
-    for backend in ["vulkan", "metal", "dx12"] {
-        run(&["generate", "-p", "x", "--backend", backend])
-            .assert_fails(DEVICE, &[backend, "--backend cpu"]);
-    }
-    assert_eq!(
-        run(&["generate", "-p", "x", "-n", "1", "--backend", "cpu"]).code,
-        0
-    );
 }

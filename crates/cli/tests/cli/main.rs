@@ -7,6 +7,7 @@
 )]
 
 mod chat;
+mod devices;
 mod failures;
 mod generate;
 mod info;

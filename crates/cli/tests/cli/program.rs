@@ -21,11 +21,21 @@ pub(crate) const GREEDY: [&str; 6] = [
     "0",
 ];
 
-/// The program with standard input and output connected to pipes.
+/// Commands that run a model.
+const MODEL_COMMANDS: [&str; 5] = ["generate", "chat", "perplexity", "logits", "bench"];
+
+/// The program with standard input and output connected to pipes. Unless a test names a backend, the CPU computes: what
+/// it prints is the same on every machine.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+    command.args(arguments);
+    let runs_a_model = arguments
+        .first()
+        .is_some_and(|name| MODEL_COMMANDS.contains(name));
+    if runs_a_model && !arguments.contains(&"--backend") {
+        command.args(["--backend", "cpu"]);
+    }
     command
-        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -1,0 +1,300 @@
+//! A benchmark's report: what was measured on what, every sample, and what they come to.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{HostMemory, Summary, Table};
+
+/// Everything that one run of the benchmark found out.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The program and its version.
+    pub program: String,
+    /// The arguments that it was given.
+    pub arguments: Vec<String>,
+    /// The operating system and the processor's architecture.
+    pub platform: String,
+    /// What computed.
+    pub device: Device,
+    /// What was run.
+    pub model: Model,
+    /// What making it ready took: once for each combination of sizes.
+    pub loads: Vec<Load>,
+    /// What was measured.
+    pub cases: Vec<Case>,
+}
+
+/// What computed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Device {
+    /// The backend: `cpu`, `vulkan`, ...
+    pub backend: String,
+    /// The device's name.
+    pub name: String,
+    /// Its driver with the version; empty for the CPU.
+    pub driver: String,
+    /// The arithmetic: `exact` or `fast`.
+    pub precision: String,
+}
+
+impl Device {
+    /// The device in a few words.
+    pub fn summary(&self) -> String {
+        format!("{} {}, {}", self.backend, self.name, self.precision)
+    }
+}
+
+/// What was run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Model {
+    /// The file's name.
+    pub file: String,
+    /// The file's length.
+    pub file_bytes: u64,
+    /// Layers.
+    pub layers: usize,
+    /// Width of a layer.
+    pub width: usize,
+    /// Tokens of the vocabulary.
+    pub vocab: usize,
+}
+
+/// What making the model ready took.
+#[derive(Debug, Clone, Serialize)]
+pub struct Load {
+    /// From the opened file to a model that can run, in seconds.
+    pub seconds: f64,
+    /// The process's memory afterwards, where the system tells.
+    pub host_memory: Option<HostMemory>,
+    /// Bytes in use on the device afterwards, where it tells.
+    pub device_bytes: Option<u64>,
+}
+
+/// What a case measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// Reading a prompt, in chunks.
+    Prefill,
+    /// Single tokens, each waited for.
+    Decode,
+}
+
+/// What a case does, and the settings that its speed depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// What is measured.
+    pub task: Task,
+    /// Tokens of one sample.
+    pub tokens: usize,
+    /// Tokens read at once.
+    pub chunk_size: usize,
+    /// Threads a side of the matmul's workgroup, where there is one.
+    pub block_size: Option<u32>,
+}
+
+/// One thing measured several times.
+#[derive(Debug, Clone, Serialize)]
+pub struct Case {
+    #[serde(flatten)]
+    setting: Setting,
+    samples_s: Vec<f64>,
+    tokens_per_s: Option<Summary>,
+}
+
+impl Case {
+    /// The samples, in seconds and in the order of measurement.
+    pub fn new(setting: Setting, samples_s: Vec<f64>) -> Case {
+        let rates: Vec<f64> = samples_s
+            .iter()
+            .map(|seconds| setting.tokens as f64 / seconds)
+            .collect();
+        Case {
+            setting,
+            tokens_per_s: Summary::of(&rates),
+            samples_s,
+        }
+    }
+
+    /// What the samples come to in tokens a second; none without samples.
+    pub fn tokens_per_s(&self) -> Option<&Summary> {
+        self.tokens_per_s.as_ref()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let Setting {
+            task,
+            tokens,
+            chunk_size,
+            block_size,
+        } = self.setting;
+        let mut cells = match task {
+            Task::Prefill => vec![format!("prefill {tokens}"), chunk_size.to_string()],
+            Task::Decode => vec![format!("decode {tokens}"), String::new()],
+        };
+        cells.push(block_size.map_or_else(String::new, |size| size.to_string()));
+        if let Some(rate) = self.tokens_per_s() {
+            let numbers = [
+                rate.median,
+                rate.lower_quartile,
+                rate.upper_quartile,
+                rate.mean,
+                rate.deviation,
+            ];
+            cells.extend(numbers.map(|number| format!("{number:.1}")));
+            cells.push(rate.count.to_string());
+        }
+        cells
+    }
+}
+
+/// The report for people: what was measured on what, then a table in Markdown.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report {
+            program,
+            platform,
+            device,
+            model,
+            loads,
+            ..
+        } = self;
+        writeln!(f, "{program} on {platform}")?;
+        let driver = if device.driver.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", device.driver)
+        };
+        writeln!(
+            f,
+            "device: {} ({}{driver}), precision {}",
+            device.name, device.backend, device.precision
+        )?;
+        let file_mb = megabytes(model.file_bytes);
+        writeln!(
+            f,
+            "model: {}, {file_mb}, {} layers of width {}",
+            model.file, model.layers, model.width
+        )?;
+        if let Some(load) = loads.first() {
+            writeln!(f, "loaded in {:.3} s{}", load.seconds, memory(load))?;
+        }
+        writeln!(f)?;
+        let headings = [
+            "tok/s",
+            "chunk",
+            "block",
+            "median",
+            "25 %",
+            "75 %",
+            "mean",
+            "deviation",
+            "samples",
+        ];
+        let mut table = Table::new(headings);
+        self.cases.iter().for_each(|case| table.row(case.cells()));
+        table.fmt(f)
+    }
+}
+
+fn memory(load: &Load) -> String {
+    let on_device = load
+        .device_bytes
+        .map(|bytes| format!("{} on the device", megabytes(bytes)));
+    let on_host = load.host_memory.map(|memory| {
+        format!(
+            "{} of the host's own memory",
+            megabytes(memory.anonymous_bytes)
+        )
+    });
+    match (on_device, on_host) {
+        (Some(device), Some(host)) => format!(", {device}, {host}"),
+        (Some(one), None) | (None, Some(one)) => format!(", {one}"),
+        (None, None) => String::new(),
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let prefill = Setting {
+            task: Task::Prefill,
+            tokens: 512,
+            chunk_size: 128,
+            block_size: Some(16),
+        };
+        let decode = Setting {
+            task: Task::Decode,
+            tokens: 64,
+            chunk_size: 1,
+            block_size: None,
+        };
+        Report {
+            program: "thalweg 1.2.3".to_owned(),
+            arguments: vec!["bench".to_owned()],
+            platform: "linux x86_64".to_owned(),
+            device: Device {
+                backend: "vulkan".to_owned(),
+                name: "A card".to_owned(),
+                driver: "driver 5".to_owned(),
+                precision: "exact".to_owned(),
+            },
+            model: Model {
+                file: "a.gguf".to_owned(),
+                file_bytes: 1_500_000,
+                layers: 2,
+                width: 64,
+                vocab: 100,
+            },
+            loads: vec![Load {
+                seconds: 0.25,
+                host_memory: Some(HostMemory {
+                    anonymous_bytes: 20_000_000,
+                    peak_bytes: 50_000_000,
+                }),
+                device_bytes: Some(2_000_000),
+            }],
+            cases: vec![
+                Case::new(prefill, vec![2.0, 1.0, 4.0]),
+                Case::new(decode, Vec::new()),
+            ],
+        }
+    }
+
+    #[test]
+    fn people_get_what_a_figure_depends_on_and_a_table() {
+        let expected = "\
+            thalweg 1.2.3 on linux x86_64\n\
+            device: A card (vulkan, driver 5), precision exact\n\
+            model: a.gguf, 1.5 MB, 2 layers of width 64\n\
+            loaded in 0.250 s, 2.0 MB on the device, 20.0 MB of the host's own memory\n\
+            \n\
+            | tok/s       | chunk | block | median |  25 % |  75 % |  mean | deviation | samples |\n\
+            |:------------|------:|------:|-------:|------:|------:|------:|----------:|--------:|\n\
+            | prefill 512 |   128 |    16 |  256.0 | 192.0 | 384.0 | 298.7 |     195.5 |       3 |\n\
+            | decode 64   |       |       |        |       |       |       |           |         |\n";
+        assert_eq!(report().to_string(), expected);
+    }
+
+    #[test]
+    fn programs_get_every_sample() {
+        let json = serde_json::to_value(report()).unwrap();
+        let case = &json["cases"][0];
+        assert_eq!(case["task"], "prefill");
+        assert_eq!(case["block_size"], 16);
+        assert_eq!(case["samples_s"], serde_json::json!([2.0, 1.0, 4.0]));
+        assert_eq!(case["tokens_per_s"]["median"], 256.0);
+        assert_eq!(
+            json["loads"][0]["host_memory"]["anonymous_bytes"],
+            20_000_000
+        );
+        assert_eq!(json["cases"][1]["tokens_per_s"], serde_json::Value::Null);
+    }
+}

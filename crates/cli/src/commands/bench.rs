@@ -1,0 +1,245 @@
+//! `thalweg bench`: how fast the model reads and writes.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use indicatif::ProgressBar;
+use serde_json::json;
+use thalweg_bench::{Case, Load, Report, Setting, Task, host_memory};
+use thalweg_engine::{ChunkSize, prefill};
+use thalweg_gguf::GgufFile;
+use thalweg_rwkv::{Hyperparameters, Session};
+
+use crate::failure::Failure;
+use crate::flags::{ComputeFlags, ModelPath};
+use crate::model::{Compute, Model};
+use crate::{cli, interrupt, output};
+
+/// A prompt of more says nothing new.
+const MOST_TOKENS: usize = 1 << 20;
+
+const AFTER_HELP: &str = "\
+Every combination of the lists is measured: once unmeasured to warm up, then --repeat times. Prefill reads N tokens \
+into an empty state, up to the logits after the last one. Decode reads N single tokens, each up to its logits, from an \
+empty state; the tokens are given, as llama-bench does it, so that sampling is not measured. The table shows the \
+median, the quartiles, the mean and the sample deviation; JSON holds every sample.
+
+Examples:
+  thalweg bench -m model.gguf
+  thalweg bench -m model.gguf --prefill 256,512 --chunk-size 64,128,256,512 --block-size 8,16 -o json > result.json";
+
+/// Measure how fast a model reads and writes
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    path: ModelPath,
+
+    /// Lengths of the prompts to read, in tokens
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "512", value_parser = tokens)]
+    prefill: Vec<usize>,
+
+    /// Tokens to decode one by one; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(..=MOST_TOKENS as i64))]
+    decode: u32,
+
+    /// Prompt tokens read at once [default: by device]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    chunk_size: Vec<ChunkSize>,
+
+    /// Threads a side of the matmul's workgroup: 8, 16 or 32 [default: by device]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    block_size: Vec<u32>,
+
+    /// Samples of each case
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    repeat: u16,
+
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+
+    #[command(flatten)]
+    compute: ComputeFlags,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let model = describe(&args.path.open()?)?;
+    let compute = args.compute.open()?;
+    let mut bench = Bench::new(args, &compute);
+    bench.measure_prefill()?;
+    bench.measure_decode()?;
+    bench.bar.finish_and_clear();
+    let report = Report {
+        program: cli::program(),
+        arguments: std::env::args().skip(1).collect(),
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        device: compute.device(),
+        model,
+        loads: bench.loads,
+        cases: bench.cases,
+    };
+    match args.output {
+        Format::Table => output::write(report.to_string().as_bytes()),
+        Format::Json => output::line(json!(report)),
+    }
+}
+
+fn describe(file: &GgufFile) -> Result<thalweg_bench::Model, Failure> {
+    let hp = Hyperparameters::from_gguf(file)?;
+    let name = file.path().file_name().unwrap_or_default();
+    Ok(thalweg_bench::Model {
+        file: name.to_string_lossy().into_owned(),
+        file_bytes: file.bytes_len(),
+        layers: hp.layers,
+        width: hp.width,
+        vocab: hp.vocab,
+    })
+}
+
+/// A chunk and a block size, as far as they are given.
+type Sizes = (Option<ChunkSize>, Option<u32>);
+
+/// The measurements so far.
+struct Bench<'a> {
+    args: &'a Args,
+    compute: &'a Compute<'a>,
+    /// Every combination of chunk and block size.
+    sizes: Vec<Sizes>,
+    bar: ProgressBar,
+    loads: Vec<Load>,
+    cases: Vec<Case>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(args: &'a Args, compute: &'a Compute<'a>) -> Bench<'a> {
+        let block_sizes = compute.block_sizes(&args.block_size);
+        let sizes = combinations(&args.chunk_size, block_sizes);
+        let cases = args.prefill.len() * sizes.len() + usize::from(args.decode > 0);
+        let bar = output::progress(cases * usize::from(args.repeat), 1, "measuring");
+        Bench {
+            args,
+            compute,
+            sizes,
+            bar,
+            loads: Vec::new(),
+            cases: Vec::new(),
+        }
+    }
+
+    fn measure_prefill(&mut self) -> Result<(), Failure> {
+        for sizes in std::mem::take(&mut self.sizes) {
+            let mut model = self.load(sizes)?;
+            for &tokens in &self.args.prefill {
+                self.measure(&mut model, Task::Prefill, tokens)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn measure_decode(&mut self) -> Result<(), Failure> {
+        if self.args.decode == 0 {
+            return Ok(());
+        }
+        let mut model = self.load((None, None))?;
+        self.measure(&mut model, Task::Decode, self.args.decode as usize)
+    }
+
+    fn load(&mut self, (chunk_size, block_size): Sizes) -> Result<Model, Failure> {
+        let file = self.args.path.open()?;
+        let start = Instant::now();
+        let model = self.compute.start(file, chunk_size, block_size)?;
+        self.loads.push(Load {
+            seconds: start.elapsed().as_secs_f64(),
+            host_memory: host_memory(),
+            device_bytes: self.compute.device_bytes(),
+        });
+        Ok(model)
+    }
+
+    /// One case: once to warm up, then as often as asked.
+    fn measure(&mut self, model: &mut Model, task: Task, tokens: usize) -> Result<(), Failure> {
+        let (chunk_size, block_size) = match task {
+            Task::Prefill => (model.chunk_size, model.block_size),
+            Task::Decode => (ChunkSize::new(1)?, None),
+        };
+        let ids = some_ids(tokens, model.session.hyperparameters().vocab);
+        read(model.session.as_mut(), &ids, chunk_size, task)?;
+        let mut samples_s = Vec::with_capacity(self.args.repeat.into());
+        for _ in 0..self.args.repeat {
+            samples_s.push(read(model.session.as_mut(), &ids, chunk_size, task)?.as_secs_f64());
+            self.bar.inc(1);
+        }
+        let setting = Setting {
+            task,
+            tokens,
+            chunk_size: chunk_size.tokens(),
+            block_size,
+        };
+        self.cases.push(Case::new(setting, samples_s));
+        Ok(())
+    }
+}
+
+fn combinations(chunk_sizes: &[ChunkSize], block_sizes: &[u32]) -> Vec<Sizes> {
+    let block_sizes = or_default(block_sizes);
+    let with_each = |chunk_size| {
+        block_sizes
+            .iter()
+            .map(move |block_size| (chunk_size, *block_size))
+    };
+    or_default(chunk_sizes)
+        .into_iter()
+        .flat_map(with_each)
+        .collect()
+}
+
+fn or_default<T: Copy>(given: &[T]) -> Vec<Option<T>> {
+    if given.is_empty() {
+        vec![None]
+    } else {
+        given.iter().copied().map(Some).collect()
+    }
+}
+
+/// Reads the ids into an empty state and returns the time it took.
+fn read(
+    session: &mut dyn Session,
+    ids: &[u32],
+    chunk_size: ChunkSize,
+    task: Task,
+) -> Result<Duration, Failure> {
+    session.reset();
+    let interrupt = interrupt::watch();
+    let start = Instant::now();
+    let ids_at_once = match task {
+        Task::Prefill => ids.len(),
+        Task::Decode => 1,
+    };
+    for ids in ids.chunks(ids_at_once) {
+        prefill(session, ids, chunk_size, interrupt, &mut |_| ())?;
+    }
+    Ok(start.elapsed())
+}
+
+/// Ids spread over the vocabulary, the same in every run.
+fn some_ids(count: usize, vocab: usize) -> Vec<u32> {
+    // Multiples of a large prime visit the vocabulary without a visible order.
+    (1..=count as u64)
+        .map(|i| (i * 2_654_435_761 % vocab as u64) as u32)
+        .collect()
+}
+
+fn tokens(text: &str) -> Result<usize, String> {
+    let tokens = text
+        .parse()
+        .ok()
+        .filter(|tokens| (1..=MOST_TOKENS).contains(tokens));
+    tokens.ok_or_else(|| format!("expected whole numbers from 1 to {MOST_TOKENS}"))
+}

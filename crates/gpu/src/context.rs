@@ -1,0 +1,404 @@
+//! An open device: what everything else is made on.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Duration;
+
+use thalweg_shaders::kernels::Kernel;
+
+use crate::kernel::PipelineKey;
+use crate::listing::list;
+use crate::scope::{Failures, catch, lock};
+use crate::work::Rate;
+use crate::{Adapter, Buffer, DeviceRequest, Error, Feature, Limits, Pipeline, ReadBuffer, Work};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::{Backend, Uploader};
+
+/// An open device with its queue, its compiled kernels and the count of its memory.
+///
+/// Every method may be called from several threads.
+#[derive(Debug)]
+pub struct Context {
+    adapter: Adapter,
+    reason: String,
+    features: Vec<Feature>,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    failures: Arc<Failures>,
+    pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
+    buffer_bytes: Arc<AtomicU64>,
+    rate: Rate,
+    /// Estimated microseconds of work submitted and not waited for.
+    pending_us: AtomicU64,
+}
+
+/// How much device memory is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of all buffers made through the context, staging included.
+    pub buffer_bytes: u64,
+    /// Bytes that wgpu's allocator has given out and has reserved from the driver, where the backend reports them.
+    pub allocator: Option<AllocatorBytes>,
+}
+
+/// What wgpu's allocator reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllocatorBytes {
+    /// Bytes given out.
+    pub allocated: u64,
+    /// Bytes reserved from the driver.
+    pub reserved: u64,
+}
+
+impl Context {
+    /// Opens the device that `request` means.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new(request: &DeviceRequest) -> Result<Context, Error> {
+        pollster::block_on(Context::open(request))
+    }
+
+    /// Opens a GPU or, where there is none, a software adapter: for tests, which fail where there is neither.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn of_any_kind() -> Result<Context, Error> {
+        Context::new(&DeviceRequest::default()).or_else(|_| {
+            Context::new(&DeviceRequest {
+                backend: Backend::Vulkan,
+                ..DeviceRequest::default()
+            })
+        })
+    }
+
+    /// Opens the device that `request` means, as the browser needs it: without blocking.
+    pub async fn open(request: &DeviceRequest) -> Result<Context, Error> {
+        let (mut listing, mut handles) = list(request).await;
+        let choice = listing.choice?;
+        let (adapter, handle) = (
+            listing.adapters.swap_remove(choice.index),
+            handles.swap_remove(choice.index),
+        );
+        let features: Vec<Feature> = Feature::USED
+            .into_iter()
+            .filter(|feature| {
+                adapter.features.contains(feature) && !request.features_off.contains(feature)
+            })
+            .collect();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("thalweg"),
+            required_features: features
+                .iter()
+                .fold(wgpu::Features::empty(), |all, feature| all | feature.wgpu()),
+            required_limits: handle.limits(),
+            // Weights are few and large; small blocks for the rest keep what is reserved close to what is used.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..wgpu::DeviceDescriptor::default()
+        };
+        let (device, queue) = handle
+            .request_device(&descriptor)
+            .await
+            .map_err(|refusal| Error::DeviceRefused {
+                adapter: adapter.to_string(),
+                reason: refusal.to_string(),
+            })?;
+        Ok(Context {
+            rate: Rate::assumed(adapter.kind, adapter.software),
+            adapter,
+            reason: choice.reason,
+            features,
+            failures: Failures::watch(&device),
+            device,
+            queue,
+            pipelines: Mutex::default(),
+            buffer_bytes: Arc::default(),
+            pending_us: AtomicU64::new(0),
+        })
+    }
+
+    /// The adapter that the device belongs to.
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
+    /// Why this adapter was chosen.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The device's limits: those of its adapter.
+    pub fn limits(&self) -> &Limits {
+        &self.adapter.limits
+    }
+
+    /// Whether the device was opened with `feature`.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
+    /// How much device memory is in use.
+    pub fn memory(&self) -> Memory {
+        let allocator = self
+            .device
+            .generate_allocator_report()
+            .map(|report| AllocatorBytes {
+                allocated: report.total_allocated_bytes,
+                reserved: report.total_reserved_bytes,
+            });
+        Memory {
+            buffer_bytes: self.buffer_bytes.load(Ordering::Relaxed),
+            allocator,
+        }
+    }
+
+    /// A storage buffer of `bytes`, rounded up to a multiple of four, filled with zeros.
+    pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer, Error> {
+        Buffer::new(self, label, bytes)
+    }
+
+    /// A storage buffer holding `data`.
+    pub fn buffer_with<T: bytemuck::Pod>(&self, label: &str, data: &[T]) -> Result<Buffer, Error> {
+        let buffer = self.buffer(label, size_of_val(data) as u64)?;
+        self.write(&buffer, 0, data)?;
+        Ok(buffer)
+    }
+
+    /// A buffer of `bytes`, rounded up to a multiple of four, for results that the host reads.
+    pub fn read_buffer(&self, label: &str, bytes: u64) -> Result<ReadBuffer, Error> {
+        ReadBuffer::new(self, label, bytes)
+    }
+
+    /// Writes a little data (token ids, a state) into `buffer` from byte `offset` on, before whatever is submitted
+    /// next. Both `offset` and the data's bytes are multiples of four.
+    pub fn write<T: bytemuck::Pod>(
+        &self,
+        buffer: &Buffer,
+        offset: u64,
+        data: &[T],
+    ) -> Result<(), Error> {
+        self.write_bytes(buffer.wgpu(), offset, bytemuck::cast_slice(data))
+    }
+
+    /// Fills `buffer` with zeros, after whatever was submitted before and before what is submitted next.
+    pub fn clear(&self, buffer: &Buffer) -> Result<(), Error> {
+        self.scoped("clearing a buffer", 0, || {
+            let mut encoder = self
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.clear_buffer(buffer.wgpu(), 0, None);
+            self.queue.submit([encoder.finish()]);
+        })
+    }
+
+    /// Writes large data of any amount through a little staging memory.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn uploader(&self) -> Uploader<'_> {
+        Uploader::new(self)
+    }
+
+    /// Reads `out.len()` values from byte `offset` of `buffer` on, after whatever was submitted before. For tests and
+    /// rare reads: results of every step go through a [`ReadBuffer`] in the plan.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read<T: bytemuck::Pod>(
+        &self,
+        buffer: &Buffer,
+        offset: u64,
+        out: &mut [T],
+    ) -> Result<(), Error> {
+        let bytes = size_of_val(out) as u64;
+        let staging = self.read_buffer("read-back", bytes)?;
+        self.scoped("copying out of a buffer", bytes, || {
+            let mut encoder = self
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(buffer.wgpu(), offset, staging.wgpu(), 0, bytes);
+            self.queue.submit([encoder.finish()]);
+        })?;
+        staging.read(self, 0, out)
+    }
+
+    /// The compiled form of `kernel`, from the cache if it was compiled before.
+    ///
+    /// # Safety
+    ///
+    /// The driver runs the kernel unchecked. It must not index outside of its bindings and arrays, and its loops must
+    /// end, for whatever the plan binds to it.
+    pub unsafe fn pipeline(&self, kernel: &Kernel) -> Result<Pipeline, Error> {
+        let key = PipelineKey::of(kernel);
+        if let Some(pipeline) = lock(&self.pipelines).get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let pipeline = Pipeline::compile(self, kernel)?;
+        lock(&self.pipelines).insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+
+    /// Waits until everything submitted is done.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn wait(&self, doing: &str) -> Result<(), Error> {
+        self.wait_for(None, doing)
+    }
+
+    /// Waits for one submission, or for all. A device that takes ten times as long as its slow kin is given up.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn wait_for(
+        &self,
+        submission: Option<wgpu::SubmissionIndex>,
+        doing: &str,
+    ) -> Result<(), Error> {
+        let pending = Duration::from_micros(self.pending_us.swap(0, Ordering::Relaxed));
+        self.wait_at_most(Duration::from_secs(60) + 10 * pending, submission, doing)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait_at_most(
+        &self,
+        timeout: Duration,
+        submission_index: Option<wgpu::SubmissionIndex>,
+        doing: &str,
+    ) -> Result<(), Error> {
+        let finished = self.poll(wgpu::PollType::Wait {
+            submission_index,
+            timeout: Some(timeout),
+        });
+        self.failures.check(doing, 0)?;
+        match finished {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::Timeout {
+                doing: doing.to_owned(),
+                seconds: timeout.as_secs_f64(),
+            }),
+        }
+    }
+
+    /// Gives the device up: whatever is asked of it from now on fails with [`Error::DeviceLost`].
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
+    /// Lets wgpu notice what the device has done.
+    fn poll(&self, poll: wgpu::PollType) -> Result<wgpu::PollStatus, wgpu::PollError> {
+        use std::panic::{AssertUnwindSafe, catch_unwind};
+
+        // wgpu 30 panics where the device is lost in the middle of a wait; nothing of ours is left half done by that.
+        catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))).unwrap_or_else(|_| {
+            self.failures
+                .lose("the driver gave up while it was waited for".to_owned());
+            Err(wgpu::PollError::Timeout)
+        })
+    }
+
+    /// Runs `action`, which needs `bytes` of device memory, and turns what goes wrong in it into an error.
+    pub(crate) fn scoped<T>(
+        &self,
+        doing: &str,
+        bytes: u64,
+        action: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
+        let (result, caught) = catch(&self.device, doing, bytes, action);
+        // wgpu is silent about a lost device until it is polled.
+        let _ = self.poll(wgpu::PollType::Poll);
+        self.failures.check(doing, bytes)?;
+        caught.map(|()| result)
+    }
+
+    /// Submits command buffers of about `work` and reports what the device has complained of since.
+    pub(crate) fn submit(
+        &self,
+        commands: wgpu::CommandBuffer,
+        work: Work,
+        doing: &str,
+    ) -> Result<wgpu::SubmissionIndex, Error> {
+        let index = self.queue.submit([commands]);
+        self.pending_us
+            .fetch_add((self.rate.seconds(work) * 1e6) as u64, Ordering::Relaxed);
+        self.failures.check(doing, 0)?;
+        Ok(index)
+    }
+
+    pub(crate) fn write_bytes(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        self.scoped("writing into a buffer", bytes.len() as u64, || {
+            self.queue.write_buffer(buffer, offset, bytes)
+        })
+    }
+
+    pub(crate) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    pub(crate) fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// The count of buffer bytes, to be kept by the buffers themselves.
+    pub(crate) fn buffer_bytes(&self) -> &Arc<AtomicU64> {
+        &self.buffer_bytes
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::{Binding, PlanBuilder, Workgroups};
+    use thalweg_shaders::kernels::{Binding as BindingKind, Variant};
+
+    #[test]
+    fn a_device_that_does_not_answer_in_time_is_an_error() {
+        let context = Context::of_any_kind().unwrap();
+        let kernel = Kernel {
+            name: "spin".to_owned(),
+            variant: Variant::Plain,
+            wgsl: "@group(0) @binding(0) var<storage, read_write> sum: array<f32>;
+                @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+                    var x = sum[id.x];
+                    for (var i = 0u; i < 1000000u; i++) { x = x * 0.5 + f32(i); }
+                    sum[id.x] = x;
+                }"
+            .to_owned(),
+            constants: Vec::new(),
+            bindings: &[BindingKind::ReadWrite],
+            workgroup_size: [64, 1, 1],
+            workgroup_bytes: 0,
+        };
+        // SAFETY: 64 workgroups of 64 index 4,096 elements, and the loop is bounded.
+        let pipeline = unsafe { context.pipeline(&kernel) }.unwrap();
+        let sum = context.buffer("sum", 4096 * 4).unwrap();
+        let mut plan = PlanBuilder::new(&context, "spinning");
+        let grid = Workgroups::Linear(64);
+        plan.dispatch(&pipeline, &[Binding::Buffer(&sum)], grid, Work::default())
+            .unwrap();
+        plan.build().unwrap().run(&context).unwrap();
+
+        let waited = context.wait_at_most(Duration::from_micros(1), None, "spinning");
+        assert_eq!(
+            waited,
+            Err(Error::Timeout {
+                doing: "spinning".to_owned(),
+                seconds: 1e-6
+            })
+        );
+        context.wait("spinning").unwrap();
+    }
+
+    #[test]
+    fn a_failure_outside_of_any_scope_is_kept_until_asked_for() {
+        let context = Context::of_any_kind().unwrap();
+        let nonsense = wgpu::BufferDescriptor {
+            label: None,
+            size: 4,
+            usage: wgpu::BufferUsages::empty(),
+            mapped_at_creation: false,
+        };
+        let _ = context.device.create_buffer(&nonsense);
+        let failure = context.failures.check("testing", 0);
+        assert!(
+            matches!(failure, Err(Error::Validation { .. })),
+            "{failure:?}"
+        );
+        assert_eq!(context.failures.check("testing", 0), Ok(()));
+    }
+}

@@ -1,0 +1,38 @@
+//! wgpu for compute: adapters, buffers, pipelines, plans, errors. No model in it.
+//!
+//! The way through: [`adapters`] lists what the machine has, [`Context::new`] opens one of them, [`Context::buffer`]
+//! and [`Context::uploader`] put data on it, [`Context::pipeline`] compiles a
+//! [`Kernel`](thalweg_shaders::kernels::Kernel), [`PlanBuilder`] strings
+//! dispatches together once and [`Plan::run`] replays them, [`ReadBuffer`] brings results back. Every failure of the
+//! device arrives as an [`Error`] that says what was being done.
+
+mod adapter;
+mod buffer;
+mod context;
+mod error;
+mod kernel;
+mod limits;
+mod listing;
+mod plan;
+mod plan_builder;
+mod request;
+mod scope;
+#[cfg(not(target_arch = "wasm32"))]
+mod upload;
+mod work;
+
+pub use adapter::{Adapter, AdapterKind};
+pub use buffer::{Buffer, ReadBuffer};
+pub use context::{AllocatorBytes, Context, Memory};
+pub use error::Error;
+pub use kernel::Pipeline;
+pub use limits::Limits;
+#[cfg(not(target_arch = "wasm32"))]
+pub use listing::adapters;
+pub use listing::{Choice, Listing};
+pub use plan::Plan;
+pub use plan_builder::{Binding, PlanBuilder, Workgroups};
+pub use request::{Backend, DeviceRequest, DeviceSelector, Feature};
+#[cfg(not(target_arch = "wasm32"))]
+pub use upload::Uploader;
+pub use work::Work;

@@ -1,0 +1,173 @@
+//! The buffers that a forward pass works in, for up to a chunk of tokens.
+
+use thalweg_gpu::{Binding, Buffer, Context, Limits, ReadBuffer};
+use thalweg_shaders::SPAN;
+use thalweg_shaders::kernels::{Rows, Slot};
+
+use crate::{Error, Hyperparameters};
+
+/// Most tokens whose logits are computed at a time; more are computed in turns.
+const HEAD_ROWS: usize = 64;
+/// Where the parts of the input buffer begin: as far apart as any device wants its bindings.
+const PART_BYTES: usize = 256;
+
+/// The low-rank pairs, in the order in which their hidden vectors lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pair {
+    Decay,
+    Iclr,
+    ValueResidual,
+    Gate,
+}
+
+#[derive(Debug)]
+pub(super) struct Activations {
+    /// Tokens that there is room for.
+    pub(super) capacity: usize,
+    /// Rows that the output matrix takes at a time.
+    pub(super) head_capacity: usize,
+    /// What is written before each run: the rows of the pass, the rows of the head, the token ids.
+    inputs: Buffer,
+    /// The residual stream, `[tokens, width]`.
+    pub(super) x: Buffer,
+    /// Layer-normed x below the row that the last run ended with, `[1 + tokens, width]`.
+    pub(super) normed: Buffer,
+    /// `[slots, tokens, width]`, see [`Slot`].
+    pub(super) mixed: Buffer,
+    /// The hidden vectors of the low-rank pairs, one pair after the other, each `[tokens, rank]`, ranks padded to spans.
+    pub(super) hidden: Buffer,
+    /// Spans of each pair's rank.
+    rank_spans: [usize; 4],
+    /// What the recurrence puts out, `[tokens, width]`.
+    pub(super) y: Buffer,
+    /// The input of the output matrix of time mixing, `[tokens, width]`.
+    pub(super) gated: Buffer,
+    /// Hidden channels of channel mixing, `[tokens, ffn]`, padded to spans.
+    pub(super) ffn_hidden: Buffer,
+    /// Layer-normed x of the rows whose logits are wanted, `[head rows, width]`.
+    pub(super) head_normed: Buffer,
+    /// `[head rows, vocab]`
+    pub(super) logits: Buffer,
+    /// The same for the host.
+    pub(super) logits_read: ReadBuffer,
+}
+
+impl Activations {
+    /// The most tokens of a chunk on a device with such limits.
+    pub(super) fn largest_capacity(hp: &Hyperparameters, limits: &Limits) -> usize {
+        let bytes = limits.storage_binding_bytes.min(limits.buffer_bytes) as usize;
+        let largest_row = 4 * (Slot::COUNT as usize * hp.width).max(padded(hp.ffn));
+        (bytes / largest_row).min(limits.workgroups_per_dimension as usize)
+    }
+
+    pub(super) fn new(
+        context: &Context,
+        hp: &Hyperparameters,
+        capacity: usize,
+    ) -> Result<Activations, Error> {
+        let limits = context.limits();
+        let row = |numbers: usize| 4 * numbers as u64;
+        let largest_head =
+            (limits.storage_binding_bytes.min(limits.buffer_bytes) / row(hp.vocab)) as usize;
+        let head_capacity = HEAD_ROWS.min(capacity).min(largest_head.max(1));
+        let ranks = [
+            hp.ranks.decay,
+            hp.ranks.iclr,
+            hp.ranks.value_residual,
+            hp.ranks.gate,
+        ];
+        let rank_spans = ranks.map(|rank| rank.div_ceil(SPAN));
+        let hidden: usize = rank_spans.iter().sum::<usize>() * SPAN;
+        let rows = |label: &str, count: usize, numbers: usize| {
+            context.buffer(
+                &format!("intermediate results ({label})"),
+                count as u64 * row(numbers),
+            )
+        };
+        Ok(Activations {
+            capacity,
+            head_capacity,
+            inputs: context.buffer(
+                "the tokens of a chunk",
+                (2 * PART_BYTES + 4 * capacity) as u64,
+            )?,
+            x: rows("x", capacity, hp.width)?,
+            normed: rows("normed", capacity + 1, hp.width)?,
+            mixed: rows("mixed", capacity, Slot::COUNT as usize * hp.width)?,
+            hidden: rows("hidden", capacity, hidden)?,
+            rank_spans,
+            y: rows("y", capacity, hp.width)?,
+            gated: rows("gated", capacity, hp.width)?,
+            ffn_hidden: rows("ffn hidden", capacity, padded(hp.ffn))?,
+            head_normed: rows("head normed", head_capacity, hp.width)?,
+            logits: rows("logits", head_capacity, hp.vocab)?,
+            logits_read: context.read_buffer("logits", head_capacity as u64 * row(hp.vocab))?,
+        })
+    }
+
+    /// Says what the next run is about: `tokens`, and the head's rows among them.
+    pub(super) fn write_inputs(
+        &self,
+        context: &Context,
+        tokens: &[u32],
+        head: Rows,
+    ) -> Result<(), Error> {
+        let rows = Rows {
+            count: tokens.len() as u32,
+            first: 0,
+        };
+        let mut words = [0; 2 * PART_BYTES / 4].to_vec();
+        words[..2].copy_from_slice(&[rows.count, rows.first]);
+        words[PART_BYTES / 4..][..2].copy_from_slice(&[head.count, head.first]);
+        words.extend(tokens);
+        Ok(context.write(&self.inputs, 0, &words)?)
+    }
+
+    /// Says which rows the next run of the head is about.
+    pub(super) fn write_head_rows(&self, context: &Context, head: Rows) -> Result<(), Error> {
+        Ok(context.write(&self.inputs, PART_BYTES as u64, &[head])?)
+    }
+
+    /// The rows of the pass.
+    pub(super) fn rows(&self) -> Binding<'_> {
+        self.input_part(0)
+    }
+
+    /// The rows of the head.
+    pub(super) fn head_rows(&self) -> Binding<'_> {
+        self.input_part(1)
+    }
+
+    fn input_part(&self, index: usize) -> Binding<'_> {
+        let offset = (index * PART_BYTES) as u64;
+        Binding::Part {
+            buffer: &self.inputs,
+            offset,
+            bytes: size_of::<Rows>() as u64,
+        }
+    }
+
+    /// The token ids.
+    pub(super) fn tokens(&self) -> Binding<'_> {
+        let (offset, bytes) = (2 * PART_BYTES as u64, 4 * self.capacity as u64);
+        Binding::Part {
+            buffer: &self.inputs,
+            offset,
+            bytes,
+        }
+    }
+
+    /// First element and row length of a pair's hidden vectors.
+    pub(super) fn hidden(&self, pair: Pair) -> (usize, usize) {
+        let spans_before: usize = self.rank_spans[..pair as usize].iter().sum();
+        (
+            spans_before * SPAN * self.capacity,
+            self.rank_spans[pair as usize] * SPAN,
+        )
+    }
+}
+
+/// `columns` with those that fill the last span.
+pub(super) fn padded(columns: usize) -> usize {
+    columns.next_multiple_of(SPAN)
+}

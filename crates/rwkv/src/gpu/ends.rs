@@ -1,0 +1,132 @@
+//! The steps before and after the layers: embedding, and the output matrix.
+
+use bytemuck::bytes_of;
+use thalweg_gpu::{Binding, Work, Workgroups};
+use thalweg_shaders::VEC4_BYTES;
+use thalweg_shaders::kernels::{Embedding, EmbeddingParams, LayerNorm, LayerNormParams};
+
+use super::activations::Activations;
+use super::products::{Operands, Product, Rows};
+use super::recorder::{Operation, Recorder};
+use super::weights::Ends;
+use crate::{Error, Hyperparameters};
+
+impl Recorder<'_> {
+    /// From token ids to the residual stream: the embedding's rows, normed.
+    pub(super) fn embed(
+        &mut self,
+        hp: &Hyperparameters,
+        ends: &Ends,
+        buffers: &Activations,
+    ) -> Result<(), Error> {
+        let encoding = ends.embedding.encoding;
+        let (spans, row_bytes) = (encoding.spans(hp.width), encoding.row_bytes(hp.width));
+        for part in &ends.embedding.parts {
+            let params = EmbeddingParams {
+                first_token: part.first_row as u32,
+                token_count: part.rows as u32,
+                row_stride: (row_bytes / VEC4_BYTES) as u32,
+                spans: spans as u32,
+                weights: 0,
+                width: hp.width as u32 / 4,
+            };
+            let bindings = [
+                buffers.rows(),
+                Binding::Uniform(bytes_of(&params)),
+                buffers.tokens(),
+                ends.storage.binding(part),
+                Binding::Buffer(&buffers.normed),
+            ];
+            let workgroups = Embedding { encoding }.workgroups(spans as u32, self.shape.tokens());
+            let work = self.row_work(hp.width);
+            self.dispatch(
+                Operation::Embedding(encoding),
+                &bindings,
+                Workgroups::Grid(workgroups),
+                work,
+            )?;
+        }
+        self.layer_norm(
+            hp,
+            buffers.rows(),
+            (ends.norms(), 0),
+            [&buffers.normed, &buffers.x],
+        )
+    }
+
+    /// From the residual stream to the logits of the head's rows.
+    pub(super) fn head(
+        &mut self,
+        hp: &Hyperparameters,
+        ends: &Ends,
+        buffers: &Activations,
+    ) -> Result<(), Error> {
+        let output_norm = 2 * hp.width as u32 / 4;
+        let norm = (ends.norms(), output_norm);
+        self.layer_norm(
+            hp,
+            buffers.head_rows(),
+            norm,
+            [&buffers.x, &buffers.head_normed],
+        )?;
+        let operands = Operands {
+            rows: buffers.head_rows(),
+            vectors: ends.norms(),
+            storage: &ends.storage,
+            input: &buffers.head_normed,
+            output: &buffers.logits,
+        };
+        let input = Rows {
+            first: 0,
+            stride: hp.width,
+        };
+        let output = Rows {
+            first: 0,
+            stride: hp.vocab,
+        };
+        self.products(operands, &[Product::new(&ends.output, input, output)])
+    }
+
+    /// Norms rows of the first buffer into the second. The norm's vectors are a binding and the weight's first vec4 in
+    /// it, which the bias follows.
+    fn layer_norm(
+        &mut self,
+        hp: &Hyperparameters,
+        rows: Binding<'_>,
+        norm: (Binding<'_>, u32),
+        [from, to]: [&thalweg_gpu::Buffer; 2],
+    ) -> Result<(), Error> {
+        let width = hp.width as u32 / 4;
+        let (vectors, weight) = norm;
+        let params = LayerNormParams {
+            width,
+            weight,
+            bias: weight + width,
+            epsilon: hp.layer_norm_eps,
+        };
+        let bindings = [
+            rows,
+            Binding::Uniform(bytes_of(&params)),
+            vectors,
+            Binding::Buffer(from),
+            Binding::Buffer(to),
+        ];
+        let workgroups = LayerNorm { shift: false }.workgroups(self.shape.tokens());
+        let work = self.row_work(hp.width);
+        self.dispatch(
+            Operation::LayerNorm,
+            &bindings,
+            Workgroups::Grid(workgroups),
+            work,
+        )
+    }
+
+    /// The work of a step that goes over rows of `numbers` a few times.
+    pub(super) fn row_work(&self, numbers: usize) -> Work {
+        let numbers = f64::from(self.shape.tokens()) * numbers as f64;
+        Work {
+            flops: 10.0 * numbers,
+            bytes: 12.0 * numbers,
+        }
+    }
+}

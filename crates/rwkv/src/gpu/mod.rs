@@ -1,0 +1,19 @@
+//! The model on the GPU: weights uploaded once, the state resident, every forward pass a plan that is replayed.
+//!
+//! [`GpuModel`] holds the weights (`weights`, laid out by `storage`); a [`GpuSession`] holds what one sequence needs:
+//! its state and the intermediate results (`activations`), and the plans, which `recorder` makes of the steps of
+//! `layer` and `ends` and `products`.
+
+mod activations;
+mod ends;
+mod layer;
+mod model;
+mod products;
+mod recorder;
+mod session;
+mod storage;
+mod taps;
+mod weights;
+
+pub use model::{GpuModel, GpuOptions};
+pub use session::GpuSession;

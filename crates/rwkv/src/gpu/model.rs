@@ -1,0 +1,178 @@
+//! A model whose weights are on the device.
+
+use std::sync::Arc;
+
+use thalweg_gguf::GgufFile;
+use thalweg_gpu::{Context, Limits};
+use thalweg_shaders::kernels::{HEAD_SIZE, Matmul};
+
+use super::activations::Activations;
+use super::weights::{Source, Weights};
+use crate::{Error, Hyperparameters, tensors};
+
+/// How the model is to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuOptions {
+    /// The most tokens that are read in one step, 1 to [`GpuModel::largest_chunk`]. More take more memory.
+    pub chunk: usize,
+    /// Threads a side of the workgroup of matrix products: 8, 16, or 32 where the device has workgroups of 1,024.
+    pub block_size: u32,
+}
+
+impl Default for GpuOptions {
+    fn default() -> GpuOptions {
+        GpuOptions {
+            chunk: 256,
+            block_size: Matmul::DEFAULT_BLOCK_SIZE,
+        }
+    }
+}
+
+/// A model on the device. It holds no sequence and can serve several, each a [`GpuSession`](super::GpuSession).
+#[derive(Debug)]
+pub struct GpuModel {
+    pub(super) context: Arc<Context>,
+    pub(super) hp: Hyperparameters,
+    pub(super) weights: Weights,
+    pub(super) options: GpuOptions,
+}
+
+impl GpuModel {
+    /// Checks `file` and uploads its tensors. The file is not needed afterwards.
+    ///
+    /// # Errors
+    /// The file is not as it should be; the options are not ones that the device can run; errors of the device, above
+    /// all out of memory.
+    pub fn load(
+        context: Arc<Context>,
+        file: &GgufFile,
+        options: GpuOptions,
+    ) -> Result<GpuModel, Error> {
+        let limits = *context.limits();
+        GpuModel::load_within(context, file, options, &limits)
+    }
+
+    /// Loads the weights in a way that would suit a device with narrower limits, too.
+    fn load_within(
+        context: Arc<Context>,
+        file: &GgufFile,
+        options: GpuOptions,
+        limits: &Limits,
+    ) -> Result<GpuModel, Error> {
+        let hp = Hyperparameters::from_gguf(file)?;
+        tensors::check(file, &hp)?;
+        check_head_size(file, &hp)?;
+        check_options(&options, &hp, context.limits())?;
+        let weights = Weights::load(Source {
+            context: &context,
+            limits,
+            file,
+            hp: &hp,
+        })?;
+        Ok(GpuModel {
+            context,
+            hp,
+            weights,
+            options,
+        })
+    }
+
+    /// The most tokens of a step on a device with such limits.
+    pub fn largest_chunk(hp: &Hyperparameters, limits: &Limits) -> usize {
+        Activations::largest_capacity(hp, limits)
+    }
+
+    /// The device.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Sizes of the model.
+    pub fn hyperparameters(&self) -> &Hyperparameters {
+        &self.hp
+    }
+
+    /// How it is run.
+    pub fn options(&self) -> GpuOptions {
+        self.options
+    }
+}
+
+fn check_head_size(file: &GgufFile, hp: &Hyperparameters) -> Result<(), Error> {
+    if hp.head_size == HEAD_SIZE as usize {
+        return Ok(());
+    }
+    Err(Error::Hyperparameter {
+        path: file.path().to_owned(),
+        key: "rwkv7.wkv.head_size".to_owned(),
+        found: hp.head_size.to_string(),
+        expected: format!("{HEAD_SIZE} on a GPU (--backend cpu takes any)"),
+    })
+}
+
+fn check_options(options: &GpuOptions, hp: &Hyperparameters, limits: &Limits) -> Result<(), Error> {
+    let largest = Activations::largest_capacity(hp, limits);
+    if !(1..=largest).contains(&options.chunk) {
+        let expected = format!("1 to {largest} for this model on this device");
+        return Err(Error::Setting {
+            name: "chunk size",
+            found: options.chunk,
+            expected,
+        });
+    }
+    let block_size = options.block_size;
+    let fits = block_size * block_size <= limits.workgroup_invocations;
+    if !Matmul::BLOCK_SIZES.contains(&block_size) || !fits {
+        let possible = Matmul::BLOCK_SIZES
+            .into_iter()
+            .filter(|size| size * size <= limits.workgroup_invocations);
+        let possible: Vec<String> = possible.map(|size| size.to_string()).collect();
+        let expected = format!("{} on this device", possible.join(" or "));
+        return Err(Error::Setting {
+            name: "block size",
+            found: block_size as usize,
+            expected,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::GpuSession;
+    use super::*;
+    use crate::{Session, Wanted};
+
+    fn logits(model: GpuModel) -> Vec<f32> {
+        let mut session = GpuSession::new(Arc::new(model)).unwrap();
+        let tokens: Vec<u32> = (0..24).map(|index| index * 7919 % 512).collect();
+        let mut logits = session.forward(&tokens, Wanted::All).unwrap();
+        logits.extend(session.forward(&tokens[..1], Wanted::Last).unwrap());
+        logits
+    }
+
+    #[test]
+    fn tensors_that_no_binding_can_hold_are_split() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/data/synth-tiny-q4_k_m.gguf"
+        );
+        let file = GgufFile::open(path.as_ref()).unwrap();
+        let context = Arc::new(Context::of_any_kind().unwrap());
+        let options = GpuOptions {
+            chunk: 32,
+            ..GpuOptions::default()
+        };
+        let narrow = Limits {
+            storage_binding_bytes: 40_000,
+            buffer_bytes: 150_000,
+            ..*context.limits()
+        };
+        let whole = GpuModel::load(Arc::clone(&context), &file, options).unwrap();
+        let split = GpuModel::load_within(context, &file, options, &narrow).unwrap();
+        assert_eq!(whole.weights.ends.embedding.parts.len(), 1);
+        assert!(split.weights.ends.embedding.parts.len() > 1);
+        assert!(split.weights.layers[1].ffn_key.parts.len() > 1);
+        assert!(logits(whole) == logits(split));
+    }
+}

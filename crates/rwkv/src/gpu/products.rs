@@ -1,0 +1,217 @@
+//! Products with weight matrices: as few dispatches as encodings and bindings allow.
+
+use bytemuck::bytes_of;
+use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
+use thalweg_shaders::kernels::{Epilogue, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
+use thalweg_shaders::{Encoding, VEC4_BYTES};
+
+use super::recorder::{Operation, Recorder, Shape};
+use super::storage::{Matrix, Part, Storage};
+use crate::Error;
+
+/// One product: where its input comes from, where its output goes, what happens on the way. Rows of the input and the
+/// output are numbered from `first` elements on, `stride` elements apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Product<'a> {
+    pub(super) matrix: &'a Matrix,
+    pub(super) input: Rows,
+    /// First element in vectors of what the token shift mixes by.
+    pub(super) mix: Option<u32>,
+    pub(super) output: Rows,
+    pub(super) epilogue: Epilogue,
+    /// First element in vectors of the epilogue's bias.
+    pub(super) bias: u32,
+    /// First element in the output of the first layer's values.
+    pub(super) first_value: usize,
+}
+
+/// Rows within a buffer, in elements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows {
+    pub(super) first: usize,
+    pub(super) stride: usize,
+}
+
+impl<'a> Product<'a> {
+    /// The plain product.
+    pub(super) fn new(matrix: &'a Matrix, input: Rows, output: Rows) -> Product<'a> {
+        Product {
+            matrix,
+            input,
+            mix: None,
+            output,
+            epilogue: Epilogue::Store,
+            bias: 0,
+            first_value: 0,
+        }
+    }
+
+    fn job(&self, part: &Part) -> Job {
+        let encoding = self.matrix.encoding;
+        Job {
+            weights: 0, // known when the binding is
+            weights_stride: (encoding.row_bytes(self.matrix.columns) / VEC4_BYTES) as u32,
+            rows: part.rows as u32,
+            spans: encoding.spans(self.matrix.columns) as u32,
+            input: self.input.first as u32 / 4,
+            input_stride: self.input.stride as u32 / 4,
+            mix: self.mix.map_or(NO_MIX, |first| first / 4),
+            output: (self.output.first + part.first_row) as u32,
+            output_stride: self.output.stride as u32,
+            epilogue: self.epilogue as u32,
+            bias: self.bias + part.first_row as u32,
+            first_value: (self.first_value + part.first_row) as u32,
+        }
+    }
+}
+
+/// What all products of a step share.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a> {
+    pub(super) rows: Binding<'a>,
+    pub(super) vectors: Binding<'a>,
+    pub(super) storage: &'a Storage,
+    pub(super) input: &'a Buffer,
+    pub(super) output: &'a Buffer,
+}
+
+/// Jobs that one dispatch can do.
+struct Group {
+    encoding: Encoding,
+    lanes: u32,
+    /// The bytes of the storage that hold the matrices.
+    range: Part,
+    jobs: Vec<(u64, Job)>,
+}
+
+impl Recorder<'_> {
+    /// Adds the products, which must not depend on one another.
+    pub(super) fn products(
+        &mut self,
+        operands: Operands<'_>,
+        products: &[Product<'_>],
+    ) -> Result<(), Error> {
+        let limit = operands.storage.largest_binding;
+        let mut groups: Vec<Group> = Vec::new();
+        for product in products {
+            for part in &product.matrix.parts {
+                add(&mut groups, product, part, limit);
+            }
+        }
+        groups
+            .into_iter()
+            .try_for_each(|group| self.product_group(operands, group))
+    }
+
+    fn product_group(&mut self, operands: Operands<'_>, group: Group) -> Result<(), Error> {
+        let Group {
+            encoding,
+            lanes,
+            range,
+            jobs,
+        } = group;
+        let placed = |(offset, job): &(u64, Job)| {
+            let weights = ((offset - range.offset) / VEC4_BYTES as u64) as u32;
+            Job { weights, ..*job }
+        };
+        let jobs: Vec<Job> = jobs.iter().map(placed).collect();
+        let padded = pad_jobs(&jobs);
+        let bindings = [
+            operands.rows,
+            Binding::Uniform(bytes_of(&padded)),
+            operands.vectors,
+            operands.storage.binding(&range),
+            Binding::Buffer(operands.input),
+            Binding::Buffer(operands.output),
+        ];
+        let operation = Operation::Product { encoding, lanes };
+        let workgroups = self.product_workgroups(encoding, lanes, &jobs);
+        let work = product_work(&jobs, self.shape.tokens());
+        self.dispatch(operation, &bindings, workgroups, work)
+    }
+
+    fn product_workgroups(&self, encoding: Encoding, lanes: u32, jobs: &[Job]) -> Workgroups {
+        let count = jobs.len() as u32;
+        let rows = jobs.iter().map(|job| job.rows).max().unwrap_or_default();
+        match self.shape {
+            Shape::Few { columns } => {
+                let limit = self.context().limits().workgroups_per_dimension;
+                let workgroups = Matvec {
+                    encoding,
+                    columns,
+                    lanes,
+                }
+                .workgroups(rows);
+                let folds = workgroups.div_ceil(limit);
+                Workgroups::Grid([workgroups.div_ceil(folds), folds, count])
+            }
+            Shape::Many { tokens, block_size } => Workgroups::Grid(
+                Matmul {
+                    encoding,
+                    block_size,
+                }
+                .workgroups(count, rows, tokens),
+            ),
+        }
+    }
+}
+
+/// Adds one part of a product to a group that can take it, or to a new one.
+fn add(groups: &mut Vec<Group>, product: &Product<'_>, part: &Part, limit: u64) {
+    let (encoding, job) = (product.matrix.encoding, product.job(part));
+    let lanes = lanes(job.spans);
+    let end = part.offset + part.bytes;
+    let joined = groups.iter_mut().find_map(|group| {
+        let offset = group.range.offset.min(part.offset);
+        let bytes = (group.range.offset + group.range.bytes).max(end) - offset;
+        let fits = (group.encoding, group.lanes, group.range.buffer)
+            == (encoding, lanes, part.buffer)
+            && bytes <= limit
+            && group.jobs.len() < MAX_JOBS;
+        fits.then_some((
+            Part {
+                offset,
+                bytes,
+                ..group.range
+            },
+            group,
+        ))
+    });
+    match joined {
+        Some((range, group)) => {
+            group.range = range;
+            group.jobs.push((part.offset, job));
+        }
+        None => groups.push(Group {
+            encoding,
+            lanes,
+            range: *part,
+            jobs: vec![(part.offset, job)],
+        }),
+    }
+}
+
+/// Invocations that share a row in a matvec: short rows have no work for many.
+fn lanes(spans: u32) -> u32 {
+    if spans <= 16 {
+        8
+    } else {
+        Matvec::DEFAULT_LANES
+    }
+}
+
+fn product_work(jobs: &[Job], tokens: u32) -> Work {
+    let tokens = f64::from(tokens);
+    let weights: f64 = jobs
+        .iter()
+        .map(|job| f64::from(job.rows) * f64::from(job.spans) * 32.0)
+        .sum();
+    let weight_bytes: f64 = jobs
+        .iter()
+        .map(|job| f64::from(job.rows) * f64::from(job.weights_stride) * VEC4_BYTES as f64)
+        .sum();
+    Work {
+        flops: 2.0 * weights * tokens,
+        bytes: weight_bytes,
+    }
+}

@@ -1,0 +1,216 @@
+//! Where tensors lie on the device: a few large buffers, in which every tensor is one or several parts.
+//!
+//! No part is larger than what a kernel can bind, so larger matrices are split by rows; parts begin where a binding may
+//! begin.
+
+use thalweg_gguf::{Tensor, TensorInfo};
+use thalweg_gpu::{Binding, Buffer, Context, Limits, Uploader};
+use thalweg_shaders::{Encoding, encode_rows, is_stored_as_is};
+
+use crate::Error;
+
+/// Bytes that are encoded at a time on their way to the device.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// A weight matrix on the device.
+#[derive(Debug)]
+pub(super) struct Matrix {
+    pub(super) encoding: Encoding,
+    pub(super) columns: usize,
+    pub(super) parts: Vec<Part>,
+}
+
+/// Consecutive rows of a matrix, bytes `[offset, offset + bytes)` of one of the storage's buffers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) buffer: usize,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+    pub(super) first_row: usize,
+    pub(super) rows: usize,
+}
+
+/// Buffers that hold tensors.
+#[derive(Debug)]
+pub(super) struct Storage {
+    buffers: Vec<Buffer>,
+    /// The most bytes that a kernel can bind.
+    pub(super) largest_binding: u64,
+}
+
+impl Storage {
+    pub(super) fn buffer(&self, part: &Part) -> &Buffer {
+        &self.buffers[part.buffer]
+    }
+
+    /// Binds one part.
+    pub(super) fn binding(&self, part: &Part) -> Binding<'_> {
+        Binding::Part {
+            buffer: self.buffer(part),
+            offset: part.offset,
+            bytes: part.bytes,
+        }
+    }
+}
+
+/// Divides device memory among tensors, and then fills it.
+pub(super) struct Layout<'a> {
+    limits: Limits,
+    /// Bytes of each buffer.
+    sizes: Vec<u64>,
+    uploads: Vec<Upload<'a>>,
+}
+
+/// What is to be written, and where.
+struct Upload<'a> {
+    part: Part,
+    data: Data<'a>,
+}
+
+enum Data<'a> {
+    /// Rows of a tensor.
+    Rows(Tensor<'a>),
+    /// Numbers as they are.
+    Numbers(Vec<f32>),
+}
+
+impl<'a> Layout<'a> {
+    pub(super) fn new(limits: &Limits) -> Layout<'a> {
+        Layout {
+            limits: *limits,
+            sizes: vec![0],
+            uploads: Vec::new(),
+        }
+    }
+
+    /// Makes room for a tensor whose rows are to be multiplied by.
+    pub(super) fn matrix(&mut self, tensor: Tensor<'a>) -> Matrix {
+        let (columns, rows) = shape(tensor.info);
+        let encoding = Encoding::of(tensor.info.ty);
+        let row_bytes = encoding.row_bytes(columns) as u64;
+        let largest = self
+            .limits
+            .storage_binding_bytes
+            .min(self.limits.buffer_bytes);
+        // At least one row: a binding holds 128 MiB at the least.
+        let part_rows = ((largest / row_bytes).max(1) as usize).min(rows);
+        let mut parts = Vec::new();
+        for first_row in (0..rows).step_by(part_rows) {
+            let rows = part_rows.min(rows - first_row);
+            let part = Part {
+                first_row,
+                rows,
+                ..self.room(rows as u64 * row_bytes)
+            };
+            parts.push(part);
+            self.uploads.push(Upload {
+                part,
+                data: Data::Rows(tensor),
+            });
+        }
+        Matrix {
+            encoding,
+            columns,
+            parts,
+        }
+    }
+
+    /// Makes room for numbers.
+    pub(super) fn numbers(&mut self, numbers: Vec<f32>) -> Part {
+        let part = Part {
+            rows: 1,
+            ..self.room(4 * numbers.len() as u64)
+        };
+        self.uploads.push(Upload {
+            part,
+            data: Data::Numbers(numbers),
+        });
+        part
+    }
+
+    /// The next free bytes, in a new buffer if the present one would become too large.
+    fn room(&mut self, bytes: u64) -> Part {
+        let alignment = u64::from(self.limits.storage_offset_alignment);
+        let last = self.sizes.len() - 1;
+        let offset = self.sizes[last].next_multiple_of(alignment);
+        if offset + bytes <= self.limits.buffer_bytes || self.sizes[last] == 0 {
+            self.sizes[last] = offset + bytes;
+            return Part {
+                buffer: last,
+                offset,
+                bytes,
+                first_row: 0,
+                rows: 0,
+            };
+        }
+        self.sizes.push(bytes);
+        Part {
+            buffer: last + 1,
+            offset: 0,
+            bytes,
+            first_row: 0,
+            rows: 0,
+        }
+    }
+
+    /// Allocates the buffers, called `label` in messages, and writes the tensors into them.
+    pub(super) fn upload(
+        self,
+        context: &Context,
+        uploader: &mut Uploader<'_>,
+        label: &str,
+    ) -> Result<Storage, Error> {
+        let buffers = self
+            .sizes
+            .iter()
+            .map(|bytes| context.buffer(label, *bytes))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut batch = Vec::new();
+        for Upload { part, data } in self.uploads {
+            let buffer = &buffers[part.buffer];
+            match data {
+                Data::Numbers(numbers) => {
+                    uploader.write(buffer, part.offset, bytemuck::cast_slice(&numbers))?
+                }
+                Data::Rows(tensor) => upload_rows(uploader, buffer, part, tensor, &mut batch)?,
+            }
+        }
+        let largest_binding = self.limits.storage_binding_bytes;
+        Ok(Storage {
+            buffers,
+            largest_binding,
+        })
+    }
+}
+
+fn upload_rows(
+    uploader: &mut Uploader<'_>,
+    buffer: &Buffer,
+    part: Part,
+    tensor: Tensor<'_>,
+    batch: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let (columns, rows) = shape(tensor.info);
+    let file_row_bytes = tensor.data.len() / rows;
+    let data = &tensor.data[part.first_row * file_row_bytes..][..part.rows * file_row_bytes];
+    if is_stored_as_is(tensor.info.ty, columns) {
+        uploader.write(buffer, part.offset, data)?;
+        return Ok(());
+    }
+    let row_bytes = Encoding::of(tensor.info.ty).row_bytes(columns);
+    let batch_rows = (BATCH_BYTES / row_bytes).max(1);
+    let mut offset = part.offset;
+    for rows in data.chunks(batch_rows * file_row_bytes) {
+        batch.resize(rows.len() / file_row_bytes * row_bytes, 0);
+        encode_rows(tensor.info.ty, columns, rows, batch)?;
+        uploader.write(buffer, offset, batch)?;
+        offset += batch.len() as u64;
+    }
+    Ok(())
+}
+
+/// Columns and rows of a matrix whose shape has been checked.
+fn shape(info: &TensorInfo) -> (usize, usize) {
+    let columns = info.shape[0] as usize;
+    (columns, (info.elements() / info.shape[0]) as usize)
+}

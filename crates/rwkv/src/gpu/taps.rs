@@ -1,0 +1,95 @@
+//! A forward pass with a look inside the layers, for comparing it with another implementation.
+
+use thalweg_gpu::Buffer;
+use thalweg_shaders::kernels::{Epilogue, Rows, Slot};
+
+use super::GpuSession;
+use super::layer::LayerStep;
+use super::recorder::Recorder;
+use crate::{Error, Taps};
+
+impl GpuSession {
+    /// Reads `tokens`, at most a chunk, and records what the layers compute. Waits for the device after every part of a
+    /// layer, so it is slow, but its steps are those of [`forward`](crate::Session::forward).
+    ///
+    /// # Errors
+    /// [`Error::Token`], [`Error::Setting`] if there are more tokens than a chunk has; errors of the device.
+    pub fn forward_tapped(&mut self, tokens: &[u32], taps: &mut Taps) -> Result<(), Error> {
+        self.check_tokens(tokens)?;
+        self.begin()?;
+        if !(1..=self.buffers.capacity).contains(&tokens.len()) {
+            let expected = format!("1 to {}, the chunk size", self.buffers.capacity);
+            return Err(Error::Setting {
+                name: "number of tokens to tap",
+                found: tokens.len(),
+                expected,
+            });
+        }
+        self.buffers
+            .write_inputs(&self.model.context, tokens, Rows { count: 0, first: 0 })?;
+        self.run_recorded(tokens.len(), |recorder| {
+            recorder.embed(&self.model.hp, &self.model.weights.ends, &self.buffers)
+        })?;
+        for index in 0..self.model.hp.layers {
+            self.tap_layer(&self.layer_step(index), tokens.len(), taps)?;
+        }
+        Ok(())
+    }
+
+    fn tap_layer(&self, step: &LayerStep<'_>, tokens: usize, taps: &mut Taps) -> Result<(), Error> {
+        let width = self.model.hp.width;
+        let rows = |buffer: &Buffer, first_row: usize| -> Result<Vec<f32>, Error> {
+            let mut rows = vec![0.0; tokens * width];
+            self.model
+                .context
+                .read(buffer, 4 * (first_row * width) as u64, &mut rows)?;
+            Ok(rows)
+        };
+        let buffers = &self.buffers;
+        taps.record("layer_input", &rows(&buffers.x, 0)?);
+        self.run_recorded(tokens, |recorder| step.time_mix_branch(recorder))?;
+        taps.record("att_norm", &rows(&buffers.normed, 1)?);
+        for (name, slot) in [
+            ("r", Slot::Receptance),
+            ("w", Slot::Decay),
+            ("k", Slot::Key),
+            ("v", step.value_slot()),
+            ("kk", Slot::RemovalKey),
+            ("a", Slot::Iclr),
+            ("g", Slot::Gate),
+        ] {
+            taps.record(
+                name,
+                &rows(&buffers.mixed, slot as usize * buffers.capacity)?,
+            );
+        }
+        taps.record("wkv_out", &rows(&buffers.y, 0)?);
+        // What a branch adds is never by itself in memory: it is computed once more, into a buffer that is free.
+        self.run_recorded(tokens, |recorder| {
+            step.time_mix_output(recorder, Epilogue::Store, &buffers.y)?;
+            step.time_mix_output(recorder, Epilogue::Add, &buffers.x)
+        })?;
+        taps.record("time_mix_out", &rows(&buffers.y, 0)?);
+
+        self.run_recorded(tokens, |recorder| step.channel_mix_branch(recorder))?;
+        taps.record("ffn_norm", &rows(&buffers.normed, 1)?);
+        self.run_recorded(tokens, |recorder| {
+            step.channel_mix_output(recorder, Epilogue::Store, &buffers.y)?;
+            step.channel_mix_output(recorder, Epilogue::Add, &buffers.x)
+        })?;
+        taps.record("channel_mix_out", &rows(&buffers.y, 0)?);
+        taps.record("layer_output", &rows(&buffers.x, 0)?);
+        Ok(())
+    }
+
+    fn run_recorded(
+        &self,
+        tokens: usize,
+        record: impl FnOnce(&mut Recorder<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let context = &*self.model.context;
+        let mut recorder = Recorder::new(context, self.shape(tokens), "a part of a layer");
+        record(&mut recorder)?;
+        Ok(recorder.build()?.run(context)?)
+    }
+}

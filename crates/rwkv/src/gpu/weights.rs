@@ -1,0 +1,220 @@
+//! The model's weights on the device: a storage for each layer, and one for what comes before and after them.
+
+use thalweg_gguf::GgufFile;
+use thalweg_gpu::{Binding, Context, Limits, Uploader};
+
+use super::storage::{Layout, Matrix, Part, Storage};
+use crate::{Error, Hyperparameters, tensors};
+
+/// The vectors of a layer, each `[width]`, in the order in which they lie on the device.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Vector {
+    AttNormWeight,
+    AttNormBias,
+    /// The six mixes of time mixing's token shift, in the order of the file's one tensor.
+    MixReceptance,
+    MixDecay,
+    MixKey,
+    MixValue,
+    MixIclr,
+    MixGate,
+    DecayBias,
+    IclrBias,
+    ValueBias,
+    RemovalKey,
+    KeyScale,
+    Bonus,
+    GroupNormWeight,
+    GroupNormBias,
+    FfnNormWeight,
+    FfnNormBias,
+    MixFfn,
+}
+
+/// The tensors that hold the vectors, in the same order.
+const VECTOR_TENSORS: [&str; 14] = [
+    "attn_norm.weight",
+    "attn_norm.bias",
+    "time_mix_lerp_fused.weight",
+    "time_mix_w0.weight",
+    "time_mix_a0.weight",
+    LAYER_0_LACKS,
+    "time_mix_k_k.weight",
+    "time_mix_k_a.weight",
+    "time_mix_r_k.weight",
+    "time_mix_ln.weight",
+    "time_mix_ln.bias",
+    "attn_norm_2.weight",
+    "attn_norm_2.bias",
+    "channel_mix_lerp_k.weight",
+];
+
+const LAYER_0_LACKS: &str = "time_mix_v0.weight";
+
+/// A low-rank pair: the product `up * down`.
+#[derive(Debug)]
+pub(super) struct LowRank {
+    pub(super) down: Matrix,
+    pub(super) up: Matrix,
+}
+
+/// One layer's weights.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) storage: Storage,
+    vectors: Part,
+    width: usize,
+    pub(super) receptance: Matrix,
+    pub(super) key: Matrix,
+    pub(super) value: Matrix,
+    pub(super) decay: LowRank,
+    pub(super) iclr: LowRank,
+    /// Absent in layer 0, whose values the others blend towards.
+    pub(super) value_residual: Option<LowRank>,
+    pub(super) gate: LowRank,
+    pub(super) output: Matrix,
+    pub(super) ffn_key: Matrix,
+    pub(super) ffn_value: Matrix,
+}
+
+impl Layer {
+    /// All vectors in one binding.
+    pub(super) fn vectors(&self) -> Binding<'_> {
+        self.storage.binding(&self.vectors)
+    }
+
+    /// The first element of `vector` in the binding.
+    pub(super) fn element(&self, vector: Vector) -> u32 {
+        (vector as usize * self.width) as u32
+    }
+
+    /// The first vec4 of `vector` in the binding.
+    pub(super) fn vec4(&self, vector: Vector) -> u32 {
+        self.element(vector) / 4
+    }
+
+    fn load(
+        source: &Source<'_>,
+        uploader: &mut Uploader<'_>,
+        layer: usize,
+    ) -> Result<Layer, Error> {
+        let Source {
+            context,
+            limits,
+            file,
+            hp,
+        } = *source;
+        let find = |name: &str| tensors::find(file, &format!("blk.{layer}.{name}"));
+        let mut vectors = Vec::new();
+        for name in VECTOR_TENSORS {
+            match name {
+                LAYER_0_LACKS if layer == 0 => vectors.resize(vectors.len() + hp.width, 0.0),
+                _ => vectors.extend(find(name)?.to_f32()?),
+            }
+        }
+        let mut layout = Layout::new(limits);
+        let mut matrix = |name: &str| -> Result<Matrix, Error> {
+            Ok(layout.matrix(find(&format!("{name}.weight"))?))
+        };
+        // Matrices that are multiplied in one dispatch lie next to one another.
+        let [receptance, key, value] =
+            ["receptance", "key", "value"].map(|name| matrix(&format!("time_mix_{name}")));
+        let [w1, a1, g1] = ["w1", "a1", "g1"].map(|name| matrix(&format!("time_mix_{name}")));
+        let v1 = (layer > 0).then(|| matrix("time_mix_v1")).transpose()?;
+        let [w2, a2, g2] = ["w2", "a2", "g2"].map(|name| matrix(&format!("time_mix_{name}")));
+        let v2 = (layer > 0).then(|| matrix("time_mix_v2")).transpose()?;
+        let output = matrix("time_mix_output")?;
+        let [ffn_key, ffn_value] =
+            ["key", "value"].map(|name| matrix(&format!("channel_mix_{name}")));
+        let vectors = layout.numbers(vectors);
+        Ok(Layer {
+            storage: layout.upload(context, uploader, &format!("the weights of layer {layer}"))?,
+            vectors,
+            width: hp.width,
+            receptance: receptance?,
+            key: key?,
+            value: value?,
+            decay: LowRank { down: w1?, up: w2? },
+            iclr: LowRank { down: a1?, up: a2? },
+            value_residual: v1.zip(v2).map(|(down, up)| LowRank { down, up }),
+            gate: LowRank { down: g1?, up: g2? },
+            output,
+            ffn_key: ffn_key?,
+            ffn_value: ffn_value?,
+        })
+    }
+}
+
+/// What comes before and after the layers.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) storage: Storage,
+    pub(super) embedding: Matrix,
+    pub(super) output: Matrix,
+    /// Weight and bias of the embedding's norm, then of the output's, each `[width]`.
+    norms: Part,
+}
+
+impl Ends {
+    /// The vec4s at which the embedding norm's and the output norm's weights begin, are 0 and twice a row; the biases
+    /// follow them.
+    pub(super) fn norms(&self) -> Binding<'_> {
+        self.storage.binding(&self.norms)
+    }
+
+    fn load(source: &Source<'_>, uploader: &mut Uploader<'_>) -> Result<Ends, Error> {
+        let Source {
+            context,
+            limits,
+            file,
+            ..
+        } = *source;
+        let mut norms = Vec::new();
+        for name in ["token_embd_norm", "output_norm"] {
+            for kind in ["weight", "bias"] {
+                norms.extend(tensors::find(file, &format!("{name}.{kind}"))?.to_f32()?);
+            }
+        }
+        let mut layout = Layout::new(limits);
+        let embedding = layout.matrix(tensors::find(file, "token_embd.weight")?);
+        let output = layout.matrix(tensors::find(file, "output.weight")?);
+        let norms = layout.numbers(norms);
+        let storage = layout.upload(context, uploader, "the embedding and the output matrix")?;
+        Ok(Ends {
+            storage,
+            embedding,
+            output,
+            norms,
+        })
+    }
+}
+
+/// All of the model's weights.
+#[derive(Debug)]
+pub(super) struct Weights {
+    pub(super) ends: Ends,
+    pub(super) layers: Vec<Layer>,
+}
+
+/// Where weights come from and where they go.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) context: &'a Context,
+    /// The limits to keep to: those of the device, or narrower ones.
+    pub(super) limits: &'a Limits,
+    /// A file that has been checked.
+    pub(super) file: &'a GgufFile,
+    pub(super) hp: &'a Hyperparameters,
+}
+
+impl Weights {
+    pub(super) fn load(source: Source<'_>) -> Result<Weights, Error> {
+        let mut uploader = source.context.uploader();
+        let ends = Ends::load(&source, &mut uploader)?;
+        let layers = (0..source.hp.layers)
+            .map(|layer| Layer::load(&source, &mut uploader, layer))
+            .collect::<Result<_, _>>()?;
+        uploader.finish()?;
+        Ok(Weights { ends, layers })
+    }
+}

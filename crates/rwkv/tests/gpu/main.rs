@@ -1,0 +1,59 @@
+//! The model on whatever adapter there is, software adapters included. Without one the tests fail.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test's ways of failing and of reporting"
+)]
+
+mod chunks;
+mod encodings;
+mod goldens;
+mod refusals;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use thalweg_gguf::GgufFile;
+use thalweg_gpu::Context;
+use thalweg_rwkv::{GpuModel, GpuOptions, GpuSession};
+
+static CONTEXT: LazyLock<Arc<Context>> =
+    LazyLock::new(|| Arc::new(Context::of_any_kind().unwrap()));
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+}
+
+fn synth_tiny() -> GgufFile {
+    GgufFile::open(&data().join("synth-tiny-q4_k_m.gguf")).unwrap()
+}
+
+fn session(file: &GgufFile, chunk: usize) -> GpuSession {
+    let options = GpuOptions {
+        chunk,
+        ..GpuOptions::default()
+    };
+    let model = GpuModel::load(Arc::clone(&CONTEXT), file, options).unwrap();
+    GpuSession::new(Arc::new(model)).unwrap()
+}
+
+fn tokens(count: usize) -> Vec<u32> {
+    (0..count as u32).map(|index| index * 7919 % 512).collect()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |largest, value| {
+            // NaN must not pass for small.
+            if value > largest || value.is_nan() {
+                value
+            } else {
+                largest
+            }
+        })
+}

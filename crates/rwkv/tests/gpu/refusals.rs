@@ -1,0 +1,109 @@
+//! What cannot be done is refused by name.
+
+use std::sync::Arc;
+
+use thalweg_conformance::synth::{self, Types};
+use thalweg_gguf::{GgufFile, TensorType};
+use thalweg_rwkv::{Error, GpuModel, GpuOptions, Session, Taps, Wanted};
+
+use crate::{CONTEXT, session, synth_tiny};
+
+fn load(options: GpuOptions) -> Result<GpuModel, Error> {
+    GpuModel::load(Arc::clone(&CONTEXT), &synth_tiny(), options)
+}
+
+#[test]
+fn settings_beyond_the_device_are_refused() {
+    for chunk in [0, usize::MAX] {
+        let error = load(GpuOptions {
+            chunk,
+            ..GpuOptions::default()
+        })
+        .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(
+                error,
+                Error::Setting {
+                    name: "chunk size",
+                    ..
+                }
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains(&chunk.to_string()) && text.contains("expected 1 to"),
+            "{text}"
+        );
+    }
+    for block_size in [0, 12, 64] {
+        let error = load(GpuOptions {
+            block_size,
+            ..GpuOptions::default()
+        })
+        .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Setting {
+                    name: "block size",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn tokens_that_the_model_lacks_are_refused_before_anything_is_computed() {
+    let mut session = session(&synth_tiny(), 16);
+    let error = session.forward(&[1, 512], Wanted::Last).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Token {
+                token: 512,
+                position: 1,
+                vocab: 512
+            }
+        ),
+        "{error}"
+    );
+    assert!(
+        session
+            .state()
+            .unwrap()
+            .wkv
+            .iter()
+            .all(|value| *value == 0.0)
+    );
+    let error = session
+        .forward_tapped(&[1; 17], &mut Taps::default())
+        .unwrap_err();
+    assert!(matches!(error, Error::Setting { .. }), "{error}");
+}
+
+#[test]
+fn infinities_are_an_error() {
+    let mut session = session(&synth_tiny(), 16);
+    let mut state = session.state().unwrap();
+    state.wkv[70] = f32::NAN;
+    session.set_state(&state).unwrap();
+    let error = session.forward(&[1, 2, 3], Wanted::Last).unwrap_err();
+    assert!(
+        matches!(error, Error::NonFinite { position: 2, .. }),
+        "{error}"
+    );
+    session.reset();
+    session.forward(&[1, 2, 3], Wanted::Last).unwrap();
+}
+
+#[test]
+fn heads_of_other_sizes_are_refused() {
+    let mut hp = synth::shape(1, 64, 64);
+    (hp.heads, hp.head_size) = (2, 32);
+    let file = GgufFile::from_bytes(synth::model(&hp, Types::all(TensorType::F32), 1)).unwrap();
+    let error = GpuModel::load(Arc::clone(&CONTEXT), &file, GpuOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("head_size is 32"), "{error}");
+}

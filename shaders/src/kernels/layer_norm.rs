@@ -1,0 +1,67 @@
+//! `layer_norm.wgsl`
+
+use bytemuck::{Pod, Zeroable};
+use minijinja::context;
+
+use super::template::render;
+use super::{Binding, Kernel, Variant};
+use crate::Error;
+
+/// Layer norm of rows. Bindings: rows, params, vectors, x `[tokens, width]`, out `[tokens, width]`; with `shift`, out is
+/// `[1 + tokens, width]` and the shift state `[width]` follows.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerNorm {
+    /// Whether the results are for a token shift: each row's predecessor is to be found one row up, and the last row is
+    /// kept for the next run.
+    pub shift: bool,
+}
+
+/// Parameters of [`LayerNorm`].
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct LayerNormParams {
+    /// vec4s of a row.
+    pub width: u32,
+    /// First vec4 of the weight in vectors.
+    pub weight: u32,
+    /// First vec4 of the bias in vectors.
+    pub bias: u32,
+    /// What is added to the variance.
+    pub epsilon: f32,
+}
+
+const WORKGROUP: u32 = 256;
+
+impl LayerNorm {
+    /// The kernel.
+    ///
+    /// # Errors
+    /// The template has a defect.
+    pub fn kernel(&self) -> Result<Kernel, Error> {
+        use Binding::{Read, ReadWrite, Uniform};
+        let shift = self.shift;
+        let name = if shift {
+            "layer_norm.shift"
+        } else {
+            "layer_norm"
+        };
+        let bindings: &[Binding] = match shift {
+            true => &[Read, Uniform, Read, Read, ReadWrite, ReadWrite],
+            false => &[Read, Uniform, Read, Read, ReadWrite],
+        };
+        Ok(Kernel {
+            name: name.to_owned(),
+            variant: Variant::Plain,
+            wgsl: render(name, "layer_norm.wgsl", context! { shift })?,
+            bindings,
+            constants: vec![("WORKGROUP", WORKGROUP.into())],
+            workgroup_size: [WORKGROUP, 1, 1],
+            workgroup_bytes: 4 * WORKGROUP,
+        })
+    }
+
+    /// The grid for at most `rows` rows.
+    pub fn workgroups(&self, rows: u32) -> [u32; 3] {
+        [rows, 1, 1]
+    }
+}

@@ -1,0 +1,109 @@
+//! The WGSL kernels and what the host must know to run them.
+//!
+//! Each kernel is a template in `wgsl/`, completed by the snippets it includes. A type in this module stands for it:
+//! its fields are what the template is specialised by, its `kernel` method gives the finished [`Kernel`], its
+//! `workgroups` method the grid. [`registry`] lists every specialisation that the runtime uses, so that tests reach
+//! all of them.
+//!
+//! Rows (of tokens) are counted in a small buffer, [`Rows`], that is written before each run: a plan made for a chunk
+//! serves every shorter one too.
+
+mod embedding;
+mod layer_norm;
+mod product;
+mod template;
+mod time_mix;
+
+use crate::{Encoding, Error};
+
+pub use embedding::{Embedding, EmbeddingParams};
+pub use layer_norm::{LayerNorm, LayerNormParams};
+pub use product::{Epilogue, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
+pub use time_mix::{HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
+
+/// A kernel, ready to be compiled. Its entry point is `main`, its bindings are group 0, numbered from 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kernel {
+    /// The template's name and what it is specialised by, as in `matvec.q4_k.1`.
+    pub name: String,
+    /// What it asks of the device beyond plain WGSL.
+    pub variant: Variant,
+    /// The WGSL module.
+    pub wgsl: String,
+    /// Its bindings, in the order of their numbers.
+    pub bindings: &'static [Binding],
+    /// Its `override` constants with the values to use.
+    pub constants: Vec<(&'static str, f64)>,
+    /// Invocations of a workgroup in each dimension, under these constants.
+    pub workgroup_size: [u32; 3],
+    /// Bytes of workgroup memory, under these constants.
+    pub workgroup_bytes: u32,
+}
+
+/// What a kernel asks of the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// WGSL 1.0 and the limits that every WebGPU device has: 8 storage bindings, 16 KiB of workgroup memory, 256
+    /// invocations (only [`Matmul`] with a block size of 32 asks for 1,024).
+    Plain,
+}
+
+/// How a kernel uses a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Binding {
+    /// `var<uniform>`
+    Uniform,
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    ReadWrite,
+}
+
+/// How many rows a run has, and the first of them where a kernel reads rows out of more ([`LayerNorm`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Rows {
+    /// Number of rows.
+    pub count: u32,
+    /// The first row to read.
+    pub first: u32,
+}
+
+/// Every kernel that the runtime uses, in its plain variant.
+///
+/// # Errors
+/// A template has a defect.
+pub fn registry() -> Result<Vec<Kernel>, Error> {
+    let mut kernels = vec![
+        LayerNorm { shift: false }.kernel()?,
+        LayerNorm { shift: true }.kernel()?,
+        RemovalKey.kernel()?,
+        Readout.kernel()?,
+    ];
+    for lanes in Wkv7::LANES {
+        kernels.push(Wkv7 { lanes }.kernel()?);
+    }
+    for encoding in Encoding::ALL {
+        kernels.push(Embedding { encoding }.kernel()?);
+        for columns in Matvec::COLUMNS {
+            kernels.push(
+                Matvec {
+                    encoding,
+                    columns,
+                    lanes: Matvec::DEFAULT_LANES,
+                }
+                .kernel()?,
+            );
+        }
+        for block_size in Matmul::BLOCK_SIZES {
+            kernels.push(
+                Matmul {
+                    encoding,
+                    block_size,
+                }
+                .kernel()?,
+            );
+        }
+    }
+    Ok(kernels)
+}

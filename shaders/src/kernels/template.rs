@@ -1,0 +1,73 @@
+//! Fills in the WGSL templates.
+
+use std::sync::LazyLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior, Value};
+
+use crate::Error;
+
+macro_rules! templates {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../wgsl/", $name)))),*]
+    };
+}
+
+const TEMPLATES: &[(&str, &str)] = &templates![
+    "activations.wgsl",
+    "embedding.wgsl",
+    "encodings/common.wgsl",
+    "encodings/f16.wgsl",
+    "encodings/f32.wgsl",
+    "encodings/k_scales.wgsl",
+    "encodings/q4_k.wgsl",
+    "encodings/q5_k.wgsl",
+    "encodings/q6_k.wgsl",
+    "encodings/q8_0.wgsl",
+    "half.wgsl",
+    "head_sum.wgsl",
+    "jobs.wgsl",
+    "layer_norm.wgsl",
+    "matmul.wgsl",
+    "matvec.wgsl",
+    "readout.wgsl",
+    "removal_key.wgsl",
+    "rows.wgsl",
+    "time_mix.wgsl",
+    "wkv7.wgsl",
+];
+
+static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> =
+    LazyLock::new(|| {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()?,
+        );
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        for (name, source) in TEMPLATES {
+            environment.add_template(name, source)?;
+        }
+        Ok(environment)
+    });
+
+/// The WGSL of `kernel`, made from `template` with `values`.
+pub(super) fn render(kernel: &str, template: &str, values: Value) -> Result<String, Error> {
+    let rendered = match &*ENVIRONMENT {
+        Ok(environment) => environment
+            .get_template(template)
+            .and_then(|template| template.render(values)),
+        Err(error) => return Err(defect(kernel, error)),
+    };
+    rendered.map_err(|error| defect(kernel, &error))
+}
+
+fn defect(kernel: &str, error: &minijinja::Error) -> Error {
+    Error::Template {
+        kernel: kernel.to_owned(),
+        message: format!("{error:#}"),
+    }
+}

@@ -1,0 +1,194 @@
+//! `removal_key.wgsl`, `wkv7.wgsl` and `readout.wgsl`: what happens head by head between the products.
+
+use bytemuck::{Pod, Zeroable};
+use minijinja::context;
+
+use super::template::render;
+use super::{Binding, Kernel, Variant};
+use crate::Error;
+
+/// Channels of a head: the kernels are written for it.
+pub const HEAD_SIZE: u32 = 64;
+
+/// What is computed for every channel before the recurrence; the buffer `mixed` is `[slots, tokens, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Slot {
+    /// r
+    Receptance,
+    /// k; [`RemovalKey`] scales it in place.
+    Key,
+    /// v, blended towards the first layer's.
+    Value,
+    /// v of the first layer.
+    FirstValue,
+    /// w
+    Decay,
+    /// a
+    Iclr,
+    /// g
+    Gate,
+    /// kk
+    RemovalKey,
+}
+
+impl Slot {
+    /// Number of slots.
+    pub const COUNT: u32 = 8;
+    /// Their names in WGSL, in order.
+    const NAMES: [&str; Self::COUNT as usize] = [
+        "RECEPTANCE",
+        "KEY",
+        "VALUE",
+        "FIRST_VALUE",
+        "DECAY",
+        "ICLR",
+        "GATE",
+        "REMOVAL_KEY",
+    ];
+}
+
+/// Parameters of the kernels of this file.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct TimeMixParams {
+    /// vec4s from slot to slot.
+    pub slot_stride: u32,
+    /// vec4s of a row.
+    pub width: u32,
+    /// The [`Slot`] of the value: in the first layer [`Slot::FirstValue`].
+    pub value_slot: u32,
+    /// First vec4 of k_k in vectors; the following likewise.
+    pub k_k: u32,
+    /// k_a
+    pub k_a: u32,
+    /// r_k
+    pub r_k: u32,
+    /// The group norm's weight.
+    pub norm_weight: u32,
+    /// The group norm's bias.
+    pub norm_bias: u32,
+}
+
+/// Makes the removal key and scales the key. Bindings: rows, params, vectors, mixed.
+#[derive(Debug, Clone, Copy)]
+pub struct RemovalKey;
+
+/// The recurrence. Bindings: rows, params, mixed, state `[heads, 64, 64]`, y `[tokens, width]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Wkv7 {
+    /// Invocations that share a row of the state: one of [`Wkv7::LANES`].
+    pub lanes: u32,
+}
+
+/// Group norm, bonus and gate. Bindings: rows, params, vectors, mixed, y `[tokens, width]`, out `[tokens, width]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Readout;
+
+impl RemovalKey {
+    /// The kernel.
+    ///
+    /// # Errors
+    /// The template has a defect.
+    pub fn kernel(&self) -> Result<Kernel, Error> {
+        let bindings = &[
+            Binding::Read,
+            Binding::Uniform,
+            Binding::Read,
+            Binding::ReadWrite,
+        ];
+        kernel(
+            "removal_key".to_owned(),
+            "removal_key.wgsl",
+            context! { slots => Slot::NAMES },
+            bindings,
+            64,
+            64 * 8,
+        )
+    }
+
+    /// The grid for rows of `width` channels and at most `tokens` tokens.
+    pub fn workgroups(&self, width: u32, tokens: u32) -> [u32; 3] {
+        [width.div_ceil(256), tokens, 1]
+    }
+}
+
+impl Readout {
+    /// The kernel.
+    ///
+    /// # Errors
+    /// The template has a defect.
+    pub fn kernel(&self) -> Result<Kernel, Error> {
+        use Binding::{Read, ReadWrite, Uniform};
+        let bindings = &[Read, Uniform, Read, Read, Read, ReadWrite];
+        kernel(
+            "readout".to_owned(),
+            "readout.wgsl",
+            context! { slots => Slot::NAMES },
+            bindings,
+            64,
+            64 * 8,
+        )
+    }
+
+    /// The grid for rows of `width` channels and at most `tokens` tokens.
+    pub fn workgroups(&self, width: u32, tokens: u32) -> [u32; 3] {
+        [width.div_ceil(256), tokens, 1]
+    }
+}
+
+impl Wkv7 {
+    /// The numbers of lanes that there are kernels for. One needs no exchange between invocations.
+    pub const LANES: [u32; 3] = [1, 2, 4];
+
+    /// The kernel.
+    ///
+    /// # Errors
+    /// The template has a defect.
+    pub fn kernel(&self) -> Result<Kernel, Error> {
+        use Binding::{Read, ReadWrite, Uniform};
+        let lanes = self.lanes;
+        let tile = if lanes == 1 { 8 } else { 4 };
+        let values = context! { slots => Slot::NAMES, lanes, tile, parts => 16 / lanes };
+        let workgroup = HEAD_SIZE * lanes;
+        let parts_bytes = if lanes == 1 {
+            0
+        } else {
+            4 * (2 + tile) * workgroup
+        };
+        let staged_bytes = 6 * tile * HEAD_SIZE * 4;
+        let bindings = &[Read, Uniform, Read, ReadWrite, ReadWrite];
+        kernel(
+            format!("wkv7.{lanes}"),
+            "wkv7.wgsl",
+            values,
+            bindings,
+            workgroup,
+            staged_bytes + parts_bytes,
+        )
+    }
+
+    /// The grid for `heads` heads.
+    pub fn workgroups(&self, heads: u32) -> [u32; 3] {
+        [heads, 1, 1]
+    }
+}
+
+fn kernel(
+    name: String,
+    template: &str,
+    values: minijinja::Value,
+    bindings: &'static [Binding],
+    workgroup: u32,
+    workgroup_bytes: u32,
+) -> Result<Kernel, Error> {
+    Ok(Kernel {
+        wgsl: render(&name, template, values)?,
+        name,
+        variant: Variant::Plain,
+        bindings,
+        constants: vec![],
+        workgroup_size: [workgroup, 1, 1],
+        workgroup_bytes,
+    })
+}

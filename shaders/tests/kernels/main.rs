@@ -1,0 +1,14 @@
+//! Every kernel against its CPU twin, over random data and odd shapes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test's ways of failing and of reporting"
+)]
+
+mod harness;
+mod lookup;
+mod norm;
+mod product;
+mod time_mix;

@@ -1,0 +1,348 @@
+//! `matvec.wgsl` and `matmul.wgsl`
+
+use bytemuck::bytes_of;
+use thalweg_gguf::TensorType;
+use thalweg_gpu::{Binding, Workgroups};
+use thalweg_shaders::kernels::{Epilogue, Job, Kernel, Matmul, Matvec, NO_MIX, pad_jobs};
+use thalweg_shaders::{Encoding, SPAN, VEC4_BYTES, twins};
+
+use crate::harness::{Noise, Weights, assert_close, buffer, context, read, rows, run, types};
+
+const TOLERANCE: f32 = 2e-6;
+
+/// A kernel for products, as it is for a number of tokens.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Matvec { columns: u32, lanes: u32 },
+    Matmul { block_size: u32 },
+}
+
+impl Form {
+    fn kernel(self, encoding: Encoding) -> Kernel {
+        match self {
+            Form::Matvec { columns, lanes } => Matvec {
+                encoding,
+                columns,
+                lanes,
+            }
+            .kernel(),
+            Form::Matmul { block_size } => Matmul {
+                encoding,
+                block_size,
+            }
+            .kernel(),
+        }
+        .unwrap()
+    }
+
+    fn workgroups(self, encoding: Encoding, jobs: u32, rows: u32, tokens: u32) -> [u32; 3] {
+        match self {
+            Form::Matvec { columns, lanes } => [
+                Matvec {
+                    encoding,
+                    columns,
+                    lanes,
+                }
+                .workgroups(rows),
+                1,
+                jobs,
+            ],
+            Form::Matmul { block_size } => Matmul {
+                encoding,
+                block_size,
+            }
+            .workgroups(jobs, rows, tokens),
+        }
+    }
+
+    /// The forms that fit `tokens` tokens and run on this machine.
+    fn all(tokens: usize) -> Vec<Form> {
+        let lanes = if tokens == 1 { [8, 32] } else { [16, 64] };
+        let matvecs = Matvec::COLUMNS
+            .into_iter()
+            .filter(|columns| tokens <= *columns as usize)
+            .flat_map(|columns| lanes.map(|lanes| Form::Matvec { columns, lanes }));
+        let matmuls = Matmul::BLOCK_SIZES
+            .into_iter()
+            .filter(|block_size| {
+                block_size * block_size <= context().limits().workgroup_invocations
+            })
+            .map(|block_size| Form::Matmul { block_size });
+        matvecs.chain(matmuls).collect()
+    }
+}
+
+/// Rows of `columns` numbers, each padded to whole spans with numbers that must not matter.
+fn padded(rows: &[f32], columns: usize) -> Vec<f32> {
+    let stride = columns.next_multiple_of(SPAN);
+    rows.chunks(columns)
+        .flat_map(|row| {
+            row.iter()
+                .copied()
+                .chain(std::iter::repeat_n(1e3, stride - columns))
+        })
+        .collect()
+}
+
+fn job(weights: &Weights) -> Job {
+    let (encoding, columns) = (weights.encoding(), weights.columns);
+    Job {
+        weights: 0,
+        weights_stride: (encoding.row_bytes(columns) / VEC4_BYTES) as u32,
+        rows: weights.rows as u32,
+        spans: encoding.spans(columns) as u32,
+        input: 0,
+        input_stride: (columns.next_multiple_of(SPAN) / 4) as u32,
+        mix: NO_MIX,
+        output: 0,
+        output_stride: weights.rows as u32,
+        epilogue: Epilogue::Store as u32,
+        bias: 0,
+        first_value: 0,
+    }
+}
+
+/// Runs jobs whose matrices lie in `weights`. The grid is for more tokens and rows than there are.
+fn product(
+    form: Form,
+    encoding: Encoding,
+    jobs: &[Job],
+    tokens: usize,
+    data: [&[f32]; 3],
+    weights: &[u8],
+) -> Vec<f32> {
+    let [vectors, input, out] = data;
+    let (out, jobs_data) = (buffer(out), pad_jobs(jobs));
+    let bindings = [
+        Binding::Buffer(&rows(tokens, 0)),
+        Binding::Uniform(bytes_of(&jobs_data)),
+        Binding::Buffer(&buffer(vectors)),
+        Binding::Buffer(&buffer(weights)),
+        Binding::Buffer(&buffer(input)),
+        Binding::Buffer(&out),
+    ];
+    let largest = jobs.iter().map(|job| job.rows).max().unwrap();
+    let workgroups = form.workgroups(
+        encoding,
+        jobs.len() as u32,
+        largest + 200,
+        tokens as u32 + 200,
+    );
+    run(
+        &form.kernel(encoding),
+        &bindings,
+        Workgroups::Grid(workgroups),
+    );
+    read(&out)
+}
+
+fn compare(ty: TensorType, matrix_rows: usize, columns: usize, tokens: usize) {
+    let mut noise = Noise::new((matrix_rows * columns + tokens) as u64);
+    let (weights, x) = (
+        noise.matrix(ty, matrix_rows, columns),
+        noise.numbers(tokens * columns),
+    );
+    let mut expected = vec![0.0; tokens * matrix_rows];
+    twins::matmul(&weights.twin(), &x, &mut expected).unwrap();
+    for form in Form::all(tokens) {
+        let out = vec![f32::NAN; expected.len()];
+        let data = [&[0.0; 4][..], &padded(&x, columns), &out];
+        let found = product(
+            form,
+            weights.encoding(),
+            &[job(&weights)],
+            tokens,
+            data,
+            &weights.encoded(),
+        );
+        assert_close(
+            &found,
+            &expected,
+            TOLERANCE,
+            &format!("{ty} [{matrix_rows}, {columns}], {tokens} tokens, {form:?}"),
+        );
+    }
+}
+
+#[test]
+fn every_type_in_every_form() {
+    for ty in types() {
+        for tokens in [1, 3, 65] {
+            compare(ty, 70, 512, tokens);
+        }
+    }
+}
+
+#[test]
+fn odd_shapes() {
+    for (ty, matrix_rows, columns, tokens) in [
+        (TensorType::Q4_K, 1, 256, 1),
+        (TensorType::Q4_K, 257, 2560, 2),
+        (TensorType::Q6_K, 129, 768, 4),
+        (TensorType::Q8_0, 192, 320, 1),
+        (TensorType::Q8_0, 33, 192, 31),
+        (TensorType::F32, 96, 2560, 1),
+        (TensorType::F16, 2560, 96, 1),
+        (TensorType::F16, 320, 40, 5), // rows are padded
+        (TensorType::F32, 100, 8, 130),
+        (TensorType::F16, 64, 64, 64),
+    ] {
+        compare(ty, matrix_rows, columns, tokens);
+    }
+}
+
+/// Three matrices in one dispatch, each with its own token shift, output and number of rows.
+#[test]
+fn jobs_share_a_dispatch_and_mix_their_input() {
+    let (width, heights) = (192, [192, 64, 7]);
+    for tokens in [1, 4, 67] {
+        let mut noise = Noise::new(tokens as u64);
+        let x = noise.numbers((tokens + 1) * width); // row 0 precedes the first token
+        let mixes = noise.between(0.0, 1.0, 3 * width);
+        let matrices = heights.map(|height| noise.matrix(TensorType::Q8_0, height, width));
+        let (mut jobs, mut encoded, mut expected) = (vec![], vec![], vec![]);
+        for (index, matrix) in matrices.iter().enumerate() {
+            let mut mixed = vec![0.0; tokens * width];
+            twins::token_shift(
+                &x[width..],
+                &x[..width],
+                &mixes[index * width..][..width],
+                &mut mixed,
+            );
+            let output = expected.len();
+            expected.resize(output + tokens * matrix.rows, 0.0);
+            twins::matmul(&matrix.twin(), &mixed, &mut expected[output..]).unwrap();
+            jobs.push(Job {
+                weights: (encoded.len() / VEC4_BYTES) as u32,
+                input: width as u32 / 4,
+                mix: (index * width) as u32 / 4,
+                output: output as u32,
+                ..job(matrix)
+            });
+            encoded.extend(matrix.encoded());
+        }
+        for form in Form::all(tokens) {
+            let data = [&mixes[..], &x, &vec![f32::NAN; expected.len()]];
+            let found = product(form, Encoding::Q8_0, &jobs, tokens, data, &encoded);
+            assert_close(
+                &found,
+                &expected,
+                TOLERANCE,
+                &format!("jobs, {tokens} tokens, {form:?}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn epilogues_are_their_twins() {
+    let (matrix_rows, columns, tokens) = (65, 64, 3);
+    let mut noise = Noise::new(5);
+    let weights = noise.matrix(TensorType::F32, matrix_rows, columns);
+    let mut x = noise.numbers(tokens * columns);
+    x[..columns].iter_mut().for_each(|x| *x *= 100.0); // far into the flat parts
+    let vectors = noise.numbers(4 + matrix_rows + 3);
+    let bias = &vectors[4..4 + matrix_rows];
+    let before = noise.numbers(2 * tokens * matrix_rows); // what the output holds, then the first layer's values
+    let (old, first_values) = before.split_at(tokens * matrix_rows);
+    let mut raw = vec![0.0; old.len()];
+    twins::matmul(&weights.twin(), &x, &mut raw).unwrap();
+
+    for epilogue in [
+        Epilogue::Store,
+        Epilogue::Tanh,
+        Epilogue::Sigmoid,
+        Epilogue::Iclr,
+        Epilogue::Decay,
+        Epilogue::ValueResidual,
+        Epilogue::ReluSquared,
+        Epilogue::Add,
+    ] {
+        let mut expected = raw.clone();
+        match epilogue {
+            Epilogue::Store => {}
+            Epilogue::Tanh => twins::tanh(&mut expected),
+            Epilogue::Sigmoid => twins::sigmoid(&mut expected),
+            Epilogue::Iclr => twins::iclr(&mut expected, bias),
+            Epilogue::Decay => twins::decay(&mut expected, bias),
+            Epilogue::ValueResidual => {
+                let product = std::mem::replace(&mut expected, old.to_vec());
+                twins::value_residual(&mut expected, first_values, &product, bias);
+            }
+            Epilogue::ReluSquared => twins::relu_squared(&mut expected),
+            Epilogue::Add => twins::residual(&mut expected, old),
+        }
+        let job = Job {
+            epilogue: epilogue as u32,
+            bias: 4,
+            first_value: old.len() as u32,
+            ..job(&weights)
+        };
+        for form in Form::all(tokens) {
+            let found = product(
+                form,
+                Encoding::F32,
+                &[job],
+                tokens,
+                [&vectors, &x, &before],
+                &weights.encoded(),
+            );
+            let what = format!("{epilogue:?}, {form:?}");
+            assert_close(&found[..old.len()], &expected, TOLERANCE, &what);
+            assert_eq!(found[old.len()..], *first_values, "{what}");
+        }
+    }
+}
+
+/// Rows beyond the run's tokens may hold anything; they must not reach the results.
+#[test]
+fn rows_of_an_earlier_run_do_not_matter() {
+    let mut noise = Noise::new(3);
+    let (weights, mut x) = (
+        noise.matrix(TensorType::Q4_K, 64, 256),
+        noise.numbers(5 * 256),
+    );
+    let mut expected = vec![0.0; 5 * 64];
+    twins::matmul(&weights.twin(), &x, &mut expected).unwrap();
+    x[2 * 256..].fill(f32::NAN);
+    expected[2 * 64..].fill(-1.0);
+    for form in Form::all(2) {
+        let out = vec![-1.0; 5 * 64];
+        let found = product(
+            form,
+            Encoding::Q4_K,
+            &[job(&weights)],
+            2,
+            [&[0.0; 4], &x, &out],
+            &weights.encoded(),
+        );
+        assert_close(&found, &expected, TOLERANCE, &format!("{form:?}"));
+    }
+}
+
+/// Not a number must come out where it goes in, for the guard on the logits to see it.
+#[test]
+fn not_a_number_goes_through() {
+    let mut noise = Noise::new(3);
+    let (weights, mut x) = (
+        noise.matrix(TensorType::Q4_K, 64, 256),
+        noise.numbers(2 * 256),
+    );
+    x[256 + 77] = f32::NAN;
+    for form in Form::all(2) {
+        let out = vec![0.0; 2 * 64];
+        let found = product(
+            form,
+            Encoding::Q4_K,
+            &[job(&weights)],
+            2,
+            [&[0.0; 4], &x, &out],
+            &weights.encoded(),
+        );
+        assert!(
+            found[..64].iter().all(|value| value.is_finite()),
+            "{form:?}"
+        );
+        assert!(found[64..].iter().all(|value| value.is_nan()), "{form:?}");
+    }
+}

@@ -1,0 +1,189 @@
+//! `removal_key.wgsl`, `wkv7.wgsl` and `readout.wgsl`
+
+use bytemuck::bytes_of;
+use thalweg_gpu::{Binding, Workgroups};
+use thalweg_shaders::kernels::{Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
+use thalweg_shaders::twins::{self, Wkv7Inputs};
+
+use crate::harness::{Noise, assert_close, buffer, read, rows, run};
+
+const N: usize = 64;
+const SHAPES: [(usize, usize); 7] = [(1, 1), (1, 40), (2, 3), (7, 5), (8, 4), (9, 40), (65, 3)];
+
+/// Random contents of `mixed` for up to `capacity` tokens, each slot in the range of what it stands for.
+struct Mixed {
+    capacity: usize,
+    width: usize,
+    values: Vec<f32>,
+}
+
+impl Mixed {
+    fn new(noise: &mut Noise, tokens: usize, width: usize) -> Mixed {
+        let capacity = tokens + 2;
+        let slots: [(f32, f32); Slot::COUNT as usize] = [
+            (-1.0, 1.0),
+            (-1.0, 1.0),
+            (-1.0, 1.0),
+            (-1.0, 1.0),
+            (0.546, 1.0),
+            (0.0, 1.0),
+            (-2.0, 2.0),
+            (-0.125, 0.125),
+        ];
+        let values = slots
+            .iter()
+            .flat_map(|(low, high)| noise.between(*low, *high, capacity * width))
+            .collect();
+        Mixed {
+            capacity,
+            width,
+            values,
+        }
+    }
+
+    fn slot(&self, slot: Slot, tokens: usize) -> &[f32] {
+        &self.values[slot as usize * self.capacity * self.width..][..tokens * self.width]
+    }
+
+    /// Five vectors of a row's length follow one another in vectors.
+    fn params(&self, value: Slot) -> TimeMixParams {
+        let width = self.width as u32 / 4;
+        TimeMixParams {
+            slot_stride: self.capacity as u32 * width,
+            width,
+            value_slot: value as u32,
+            k_k: 0,
+            k_a: width,
+            r_k: 2 * width,
+            norm_weight: 3 * width,
+            norm_bias: 4 * width,
+        }
+    }
+}
+
+#[test]
+fn removal_key_is_its_twin() {
+    for (tokens, heads) in SHAPES {
+        let (mut noise, width) = (Noise::new(heads as u64), heads * N);
+        let mut mixed = Mixed::new(&mut noise, tokens, width);
+        let zero_head = Slot::Key as usize * mixed.capacity * width;
+        mixed.values[zero_head..zero_head + N].fill(0.0); // its norm must not be divided by
+        let vectors = noise.numbers(5 * width);
+        let mut key = mixed.slot(Slot::Key, tokens).to_vec();
+        let mut removal_key = vec![0.0; tokens * width];
+        twins::removal_key(&key, &vectors[..width], N, &mut removal_key);
+        twins::scale_key(
+            &mut key,
+            mixed.slot(Slot::Iclr, tokens),
+            &vectors[width..2 * width],
+        );
+
+        let out = buffer(&mixed.values);
+        let params = mixed.params(Slot::Value);
+        let bindings = [
+            Binding::Buffer(&rows(tokens, 0)),
+            Binding::Uniform(bytes_of(&params)),
+            Binding::Buffer(&buffer(&vectors)),
+            Binding::Buffer(&out),
+        ];
+        let grid = RemovalKey.workgroups(width as u32, tokens as u32 + 1);
+        run(
+            &RemovalKey.kernel().unwrap(),
+            &bindings,
+            Workgroups::Grid(grid),
+        );
+        mixed.values = read(&out);
+        let what = format!("[{tokens}, {heads} heads]");
+        assert_close(
+            mixed.slot(Slot::RemovalKey, tokens),
+            &removal_key,
+            1e-6,
+            &format!("removal key {what}"),
+        );
+        assert_close(
+            mixed.slot(Slot::Key, tokens),
+            &key,
+            1e-6,
+            &format!("scaled key {what}"),
+        );
+    }
+}
+
+#[test]
+fn recurrence_is_its_twin_for_every_number_of_lanes() {
+    for (tokens, heads) in SHAPES {
+        for (lanes, value) in [(1, Slot::Value), (2, Slot::FirstValue), (4, Slot::Value)] {
+            let (mut noise, width) = (Noise::new(heads as u64), heads * N);
+            let mixed = Mixed::new(&mut noise, tokens, width);
+            let mut state = noise.numbers(heads * N * N);
+            let (state_out, y_out) = (buffer(&state), buffer(&vec![f32::NAN; tokens * width]));
+            let mut y = vec![0.0; tokens * width];
+            let inputs = Wkv7Inputs {
+                r: mixed.slot(Slot::Receptance, tokens),
+                w: mixed.slot(Slot::Decay, tokens),
+                k: mixed.slot(Slot::Key, tokens),
+                v: mixed.slot(value, tokens),
+                kk: mixed.slot(Slot::RemovalKey, tokens),
+                a: mixed.slot(Slot::Iclr, tokens),
+            };
+            twins::wkv7(inputs, N, &mut state, &mut y);
+
+            let params = mixed.params(value);
+            let bindings = [
+                Binding::Buffer(&rows(tokens, 0)),
+                Binding::Uniform(bytes_of(&params)),
+                Binding::Buffer(&buffer(&mixed.values)),
+                Binding::Buffer(&state_out),
+                Binding::Buffer(&y_out),
+            ];
+            let kernel = Wkv7 { lanes };
+            run(
+                &kernel.kernel().unwrap(),
+                &bindings,
+                Workgroups::Grid(kernel.workgroups(heads as u32)),
+            );
+            let what = format!("[{tokens}, {heads} heads], {lanes} lanes");
+            assert_close(&read(&y_out), &y, 2e-6, &format!("recurrence {what}"));
+            assert_close(&read(&state_out), &state, 2e-6, &format!("state {what}"));
+        }
+    }
+}
+
+#[test]
+fn readout_is_its_twins() {
+    for (tokens, heads) in SHAPES {
+        let (mut noise, width) = (Noise::new(heads as u64), heads * N);
+        let mixed = Mixed::new(&mut noise, tokens, width);
+        let (vectors, raw) = (noise.numbers(5 * width), noise.numbers(tokens * width));
+        let vector = |index: usize| &vectors[index * width..][..width];
+        let mut y = raw.clone();
+        twins::group_norm(&mut y, vector(3), vector(4), N);
+        let [r, k, v] =
+            [Slot::Receptance, Slot::Key, Slot::Value].map(|slot| mixed.slot(slot, tokens));
+        twins::bonus(&mut y, r, k, v, vector(2), N);
+        twins::gate(&mut y, mixed.slot(Slot::Gate, tokens));
+
+        let out = buffer(&vec![f32::NAN; tokens * width]);
+        let params = mixed.params(Slot::Value);
+        let bindings = [
+            Binding::Buffer(&rows(tokens, 0)),
+            Binding::Uniform(bytes_of(&params)),
+            Binding::Buffer(&buffer(&vectors)),
+            Binding::Buffer(&buffer(&mixed.values)),
+            Binding::Buffer(&buffer(&raw)),
+            Binding::Buffer(&out),
+        ];
+        let grid = Readout.workgroups(width as u32, tokens as u32 + 1);
+        run(
+            &Readout.kernel().unwrap(),
+            &bindings,
+            Workgroups::Grid(grid),
+        );
+        assert_close(
+            &read(&out),
+            &y,
+            2e-6,
+            &format!("readout [{tokens}, {heads} heads]"),
+        );
+    }
+}

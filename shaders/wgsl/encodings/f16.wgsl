@@ -1,0 +1,36 @@
+// Half-precision rows, padded with zeros to a multiple of 32 columns: 4 vec4s a span.
+const HALF_STRIDE = 16u;
+
+struct Packed {
+    words: array<vec4<u32>, 4>,
+}
+
+fn first_column(span: u32) -> u32 {
+    return span * 32u;
+}
+
+fn fetch(row: u32, spans: u32, span: u32) -> Packed {
+    let first = row + 4u * span;
+    return Packed(array(weights[first], weights[first + 1u], weights[first + 2u], weights[first + 3u]));
+}
+
+fn four_halves(words: vec2<u32>) -> vec4<f32> {
+    return vec4<f32>(
+        half_to_float(words.x),
+        half_to_float(words.x >> 16u),
+        half_to_float(words.y),
+        half_to_float(words.y >> 16u),
+    );
+}
+
+fn decode(packed: Packed, span: u32, half: u32) -> Sixteen {
+    let low = select(packed.words[0], packed.words[2], half == 1u);
+    let high = select(packed.words[1], packed.words[3], half == 1u);
+    let quants = mat4x4<f32>(
+        four_halves(low.xy),
+        four_halves(low.zw),
+        four_halves(high.xy),
+        four_halves(high.zw),
+    );
+    return Sixteen(1.0, 0.0, quants);
+}

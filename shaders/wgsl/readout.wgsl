@@ -1,0 +1,33 @@
+// From the recurrence's output to the input of the output matrix: group norm of each head, the bonus
+// v * sum(r * k * r_k), the gate. Twins: twins::group_norm, twins::bonus, twins::gate.
+{% include "time_mix.wgsl" %}
+@group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> mixed: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> y: array<vec4<f32>>; // [tokens, width]
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>; // [tokens, width]
+
+{% include "head_sum.wgsl" %}
+const EPSILON = 64e-5;
+const HEAD_SIZE = 64.0;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let token = workgroup.y;
+    if (token >= rows.count) {
+        return;
+    }
+    let channel = min(workgroup.x * 64u + local, params.width - 1u);
+    let value = y[token * params.width + channel];
+    let r = mixed[mixed_at(RECEPTANCE, token, channel)];
+    let k = mixed[mixed_at(KEY, token, channel)];
+    let sums = head_sum(local, value, r * k * vectors[params.r_k + channel]);
+    let centred = value - sums.x / HEAD_SIZE;
+    let variance = head_sum(local, centred * centred, vec4<f32>()).x / HEAD_SIZE;
+    if (workgroup.x * 64u + local < params.width) {
+        let scale = 1.0 / sqrt(variance + EPSILON);
+        let normalised = centred * scale * vectors[params.norm_weight + channel] + vectors[params.norm_bias + channel];
+        let v = mixed[mixed_at(params.value_slot, token, channel)];
+        let g = mixed[mixed_at(GATE, token, channel)];
+        out[token * params.width + channel] = (normalised + sums.y * v) * g;
+    }
+}
