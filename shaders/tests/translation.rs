@@ -40,9 +40,9 @@ type Expectation = (&'static str, &'static str, Variant, [(Target, Outcome); 4])
 /// What is expected of the kernels whose names fit; the first row that fits decides.
 #[rustfmt::skip]
 const EXPECTATIONS: [Expectation; 2] = [
-    ("matmul.", ".32", Variant::Plain,
+    ("matmul.", ".32", Variant::PLAIN,
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
-    ("", "", Variant::Plain,
+    ("", "", Variant::PLAIN,
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),
 ];
 

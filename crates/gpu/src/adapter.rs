@@ -64,6 +64,8 @@ pub struct Adapter {
     pub driver_info: String,
     /// The fewest and the most invocations of a subgroup.
     pub subgroup_sizes: [u32; 2],
+    /// Rows and columns of the square cooperative matrices that it multiplies (f16, sums in f32), if it does.
+    pub coop_size: Option<u32>,
     /// Features of interest that it offers.
     pub features: Vec<Feature>,
     /// Its limits.
@@ -74,8 +76,14 @@ impl Adapter {
     pub(crate) fn new(index: usize, adapter: &wgpu::Adapter) -> Adapter {
         let info = adapter.get_info();
         let offered = adapter.features();
+        let coop_size = coop_size(adapter);
+        let offers = |feature: &Feature| match feature {
+            Feature::Coop => coop_size.is_some() && offered.contains(feature.wgpu()),
+            _ => offered.contains(feature.wgpu()),
+        };
         Adapter {
             index,
+            coop_size,
             backend: backend_of(info.backend),
             kind: info.device_type.into(),
             software: is_software(&info.name, info.device_type),
@@ -83,10 +91,7 @@ impl Adapter {
             driver: info.driver,
             driver_info: info.driver_info,
             subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
-            features: Feature::ALL
-                .into_iter()
-                .filter(|feature| offered.contains(feature.wgpu()))
-                .collect(),
+            features: Feature::ALL.into_iter().filter(offers).collect(),
             limits: Limits::from(&adapter.limits()),
         }
     }
@@ -112,6 +117,18 @@ impl fmt::Display for Adapter {
             self.kind.name()
         )
     }
+}
+
+/// The square size of f16 matrices with f32 sums that the adapter multiplies, the larger one first.
+fn coop_size(adapter: &wgpu::Adapter) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let properties = adapter.cooperative_matrix_properties();
+    [16, 8].into_iter().find(|&size| {
+        properties.iter().any(|matrix| {
+            [matrix.m_size, matrix.n_size, matrix.k_size] == [size; 3]
+                && (matrix.ab_type, matrix.cr_type) == (F16, F32)
+        })
+    })
 }
 
 fn backend_of(backend: wgpu::Backend) -> Backend {

@@ -78,17 +78,16 @@ impl Context {
             listing.adapters.swap_remove(choice.index),
             handles.swap_remove(choice.index),
         );
-        let features: Vec<Feature> = Feature::USED
-            .into_iter()
-            .filter(|feature| {
-                adapter.features.contains(feature) && !request.features_off.contains(feature)
-            })
-            .collect();
+        let mut features = adapter.features.clone();
+        features.retain(|feature| !request.features_off.contains(feature));
+        if !features.contains(&Feature::F16) {
+            features.retain(|feature| *feature != Feature::Coop); // matrices of f16
+        }
+        let required_features = wanted_features(&features, handle.features());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("thalweg"),
-            required_features: features
-                .iter()
-                .fold(wgpu::Features::empty(), |all, feature| all | feature.wgpu()),
+            required_features,
+            experimental_features: experimental(&features),
             required_limits: handle.limits(),
             // Weights are few and large; small blocks for the rest keep what is reserved close to what is used.
             memory_hints: wgpu::MemoryHints::MemoryUsage,
@@ -330,6 +329,11 @@ impl Context {
         &self.device
     }
 
+    /// Nanoseconds of a tick of the device's timestamps.
+    pub(crate) fn timestamp_period_ns(&self) -> f32 {
+        self.queue.get_timestamp_period()
+    }
+
     pub(crate) fn rate(&self) -> Rate {
         self.rate
     }
@@ -338,6 +342,27 @@ impl Context {
     pub(crate) fn buffer_bytes(&self) -> &Arc<AtomicU64> {
         &self.buffer_bytes
     }
+}
+
+/// The features in wgpu's terms, and with timestamps those between dispatches where the adapter has them.
+fn wanted_features(features: &[Feature], offered: wgpu::Features) -> wgpu::Features {
+    let mut wanted = features
+        .iter()
+        .fold(wgpu::Features::empty(), |all, feature| all | feature.wgpu());
+    if features.contains(&Feature::Timestamps) {
+        wanted |= offered & wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+    }
+    wanted
+}
+
+/// wgpu's leave to use cooperative matrices.
+fn experimental(features: &[Feature]) -> wgpu::ExperimentalFeatures {
+    if !features.contains(&Feature::Coop) {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    // SAFETY: the feature's hazard are matrices loaded and stored out of bounds, which nothing checks. Kernels are
+    // vouched for by the callers of `Context::pipeline`; one that uses matrices also proves itself on a small product.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -351,7 +376,7 @@ mod tests {
         let context = Context::of_any_kind().unwrap();
         let kernel = Kernel {
             name: "spin".to_owned(),
-            variant: Variant::Plain,
+            variant: Variant::PLAIN,
             wgsl: "@group(0) @binding(0) var<storage, read_write> sum: array<f32>;
                 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
                     var x = sum[id.x];

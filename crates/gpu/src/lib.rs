@@ -15,6 +15,8 @@ mod limits;
 mod listing;
 mod plan;
 mod plan_builder;
+#[cfg(not(target_arch = "wasm32"))]
+mod profile;
 mod request;
 mod scope;
 #[cfg(not(target_arch = "wasm32"))]
@@ -32,6 +34,8 @@ pub use listing::adapters;
 pub use listing::{Choice, Listing};
 pub use plan::Plan;
 pub use plan_builder::{Binding, PlanBuilder, Workgroups};
+#[cfg(not(target_arch = "wasm32"))]
+pub use profile::DispatchTime;
 pub use request::{Backend, DeviceRequest, DeviceSelector, Feature};
 #[cfg(not(target_arch = "wasm32"))]
 pub use upload::Uploader;

@@ -1,6 +1,9 @@
 //! Plans: dispatches and copies, bound once and replayed.
 
+use std::sync::Mutex;
+
 use crate::buffer::Allocation;
+use crate::scope::lock;
 use crate::{Context, Error, Pipeline, Work};
 
 /// Dispatches and copies in the order in which they run, made by a [`PlanBuilder`](crate::PlanBuilder).
@@ -11,6 +14,8 @@ use crate::{Context, Error, Pipeline, Work};
 pub struct Plan {
     pub(crate) label: String,
     pub(crate) submissions: Vec<Submission>,
+    /// The commands of the next replay, if they were encoded ahead.
+    pub(crate) prepared: Mutex<Vec<wgpu::CommandBuffer>>,
     /// The parameters that the bind groups point into.
     pub(crate) _uniforms: Option<Allocation>,
 }
@@ -34,6 +39,7 @@ pub(crate) struct Dispatch {
     pub(crate) pipeline: Pipeline,
     pub(crate) bind_group: wgpu::BindGroup,
     pub(crate) grid: [u32; 3],
+    pub(crate) work: Work,
 }
 
 #[derive(Debug, Clone)]
@@ -48,10 +54,34 @@ pub(crate) struct Copy {
 impl Plan {
     /// Submits everything once more. Returns as soon as the device has it; a read or a wait shows when it is done.
     pub fn run(&self, context: &Context) -> Result<(), Error> {
+        let mut prepared = std::mem::take(&mut *lock(&self.prepared)).into_iter();
         for submission in &self.submissions {
-            context.submit(submission.encode(context), submission.work, &self.label)?;
+            let commands = prepared
+                .next()
+                .unwrap_or_else(|| submission.encode(context));
+            context.submit(commands, submission.work, &self.label)?;
         }
         Ok(())
+    }
+
+    /// Encodes the next replay ahead. Done while the device is busy, it costs no time.
+    pub fn prepare(&self, context: &Context) {
+        let mut prepared = lock(&self.prepared);
+        if prepared.is_empty() {
+            let commands = self.submissions.iter();
+            *prepared = commands
+                .map(|submission| submission.encode(context))
+                .collect();
+        }
+    }
+
+    /// Dispatches of one replay.
+    pub fn dispatches(&self) -> usize {
+        let dispatches = self
+            .submissions
+            .iter()
+            .map(|submission| submission.dispatches().count());
+        dispatches.sum()
     }
 
     /// How many submissions one replay is divided into.
@@ -84,25 +114,42 @@ impl Submission {
         for part in &self.parts {
             match part {
                 Part::Pass(dispatches) => encode_pass(&mut encoder, dispatches),
-                Part::Copy(copy) => encoder.copy_buffer_to_buffer(
-                    &copy.from,
-                    copy.from_offset,
-                    &copy.to,
-                    copy.to_offset,
-                    copy.bytes,
-                ),
+                Part::Copy(copy) => copy.encode(&mut encoder),
             }
         }
         encoder.finish()
+    }
+
+    pub(crate) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+        self.parts.iter().flat_map(|part| match part {
+            Part::Pass(dispatches) => dispatches.as_slice(),
+            Part::Copy(_) => &[],
+        })
+    }
+}
+
+impl Copy {
+    pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.copy_buffer_to_buffer(
+            &self.from,
+            self.from_offset,
+            &self.to,
+            self.to_offset,
+            self.bytes,
+        );
     }
 }
 
 fn encode_pass(encoder: &mut wgpu::CommandEncoder, dispatches: &[Dispatch]) {
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-    for dispatch in dispatches {
-        let [x, y, z] = dispatch.grid;
-        pass.set_pipeline(dispatch.pipeline.wgpu());
-        pass.set_bind_group(0, &dispatch.bind_group, &[]);
-        pass.dispatch_workgroups(x, y, z);
-    }
+    dispatches
+        .iter()
+        .for_each(|dispatch| set(&mut pass, dispatch));
+}
+
+pub(crate) fn set(pass: &mut wgpu::ComputePass<'_>, dispatch: &Dispatch) {
+    let [x, y, z] = dispatch.grid;
+    pass.set_pipeline(dispatch.pipeline.wgpu());
+    pass.set_bind_group(0, &dispatch.bind_group, &[]);
+    pass.dispatch_workgroups(x, y, z);
 }

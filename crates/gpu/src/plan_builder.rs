@@ -1,5 +1,7 @@
 //! Makes plans: checks what is bound, gathers parameters, divides the work into submissions.
 
+use std::sync::Mutex;
+
 use thalweg_shaders::kernels::Binding as BindingKind;
 
 use crate::buffer::Allocation;
@@ -192,6 +194,7 @@ impl<'c> PlanBuilder<'c> {
         Ok(Plan {
             label: self.label,
             submissions,
+            prepared: Mutex::default(),
             _uniforms: uniforms,
         })
     }
@@ -208,13 +211,19 @@ impl<'c> PlanBuilder<'c> {
             }
             if let Some(last) = submissions.last_mut() {
                 last.work += *work;
-                self.append(&mut last.parts, step, uniforms);
+                self.append(&mut last.parts, step, *work, uniforms);
             }
         }
         submissions
     }
 
-    fn append(&self, parts: &mut Vec<Part>, step: &Step, uniforms: Option<&wgpu::Buffer>) {
+    fn append(
+        &self,
+        parts: &mut Vec<Part>,
+        step: &Step,
+        work: Work,
+        uniforms: Option<&wgpu::Buffer>,
+    ) {
         match (step, parts.last_mut()) {
             (Step::Copy(copy), _) => parts.push(Part::Copy(copy.clone())),
             (
@@ -230,6 +239,7 @@ impl<'c> PlanBuilder<'c> {
                     pipeline: pipeline.clone(),
                     bind_group,
                     grid: *grid,
+                    work,
                 };
                 match last {
                     Some(Part::Pass(dispatches)) => dispatches.push(dispatch),

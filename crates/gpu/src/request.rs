@@ -86,23 +86,23 @@ pub enum Feature {
     Subgroup,
     /// 16-bit floats in kernels.
     F16,
-    /// Cooperative matrices (experimental in wgpu).
+    /// Cooperative matrices of f16 with f32 sums (experimental in wgpu).
     Coop,
+    /// Integer dot products of four bytes: WGSL has them everywhere, some devices in hardware.
+    Dot4,
     /// Timestamps around compute passes.
     Timestamps,
 }
 
 impl Feature {
     /// Every feature known here.
-    pub const ALL: [Feature; 4] = [
+    pub const ALL: [Feature; 5] = [
         Feature::Subgroup,
         Feature::F16,
         Feature::Coop,
+        Feature::Dot4,
         Feature::Timestamps,
     ];
-
-    /// The features that a device is asked for where its adapter offers them. The kernels are plain WGSL and use none.
-    pub(crate) const USED: [Feature; 1] = [Feature::Timestamps];
 
     /// The feature's name, as flags and listings write it.
     pub fn name(self) -> &'static str {
@@ -110,6 +110,7 @@ impl Feature {
             Feature::Subgroup => "subgroup",
             Feature::F16 => "f16",
             Feature::Coop => "coop",
+            Feature::Dot4 => "dot4",
             Feature::Timestamps => "timestamps",
         }
     }
@@ -119,6 +120,7 @@ impl Feature {
             Feature::Subgroup => wgpu::Features::SUBGROUP,
             Feature::F16 => wgpu::Features::SHADER_F16,
             Feature::Coop => wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+            Feature::Dot4 => wgpu::Features::empty(),
             Feature::Timestamps => wgpu::Features::TIMESTAMP_QUERY,
         }
     }

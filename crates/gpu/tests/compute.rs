@@ -30,7 +30,7 @@ const SCALE: &str = "
 fn scale(context: &Context, side: u32, factor: f64) -> Result<Pipeline, Error> {
     let kernel = Kernel {
         name: "scale".to_owned(),
-        variant: Variant::Plain,
+        variant: Variant::PLAIN,
         wgsl: SCALE.to_owned(),
         bindings: &[BindingKind::Uniform, BindingKind::ReadWrite],
         constants: vec![("SIDE", f64::from(side)), ("FACTOR", factor)],

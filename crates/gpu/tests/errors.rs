@@ -23,7 +23,7 @@ fn copy_kernel(side: u32) -> Kernel {
         }";
     Kernel {
         name: "copy".to_owned(),
-        variant: Variant::Plain,
+        variant: Variant::PLAIN,
         wgsl: wgsl.to_owned(),
         bindings: &[BindingKind::Read, BindingKind::ReadWrite],
         constants: vec![("SIDE", f64::from(side))],

@@ -43,7 +43,7 @@ impl Embedding {
         let encoding = self.encoding;
         let name = format!("embedding.{}", encoding.name());
         Ok(Kernel {
-            variant: Variant::Plain,
+            variant: Variant::PLAIN,
             wgsl: render(
                 &name,
                 "embedding.wgsl",

@@ -51,7 +51,7 @@ impl LayerNorm {
         };
         Ok(Kernel {
             name: name.to_owned(),
-            variant: Variant::Plain,
+            variant: Variant::PLAIN,
             wgsl: render(name, "layer_norm.wgsl", context! { shift })?,
             bindings,
             constants: vec![("WORKGROUP", WORKGROUP.into())],

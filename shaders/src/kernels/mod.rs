@@ -40,12 +40,28 @@ pub struct Kernel {
     pub workgroup_bytes: u32,
 }
 
-/// What a kernel asks of the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Variant {
-    /// WGSL 1.0 and the limits that every WebGPU device has: 8 storage bindings, 16 KiB of workgroup memory, 256
-    /// invocations (only [`Matmul`] with a block size of 32 asks for 1,024).
-    Plain,
+/// What a kernel asks of the device beyond WGSL 1.0 and the limits that every WebGPU device has: 8 storage bindings,
+/// 16 KiB of workgroup memory, 256 invocations (only [`Matmul`] with a block size of 32 asks for 1,024).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// Subgroup operations.
+    pub subgroup: bool,
+    /// 16-bit floats.
+    pub f16: bool,
+    /// Cooperative matrices.
+    pub coop: bool,
+    /// Integer dot products, which WGSL 1.0 has, but which are slow where hardware has not.
+    pub dot4: bool,
+}
+
+impl Variant {
+    /// Nothing beyond what every device has.
+    pub const PLAIN: Variant = Variant {
+        subgroup: false,
+        f16: false,
+        coop: false,
+        dot4: false,
+    };
 }
 
 /// How a kernel uses a binding.

@@ -125,7 +125,7 @@ impl Matvec {
         let values =
             context! { encoding => encoding.template(), max_jobs => MAX_JOBS, rows, columns };
         Ok(Kernel {
-            variant: Variant::Plain,
+            variant: Variant::PLAIN,
             wgsl: render(&name, "matvec.wgsl", values)?,
             bindings: BINDINGS,
             constants: vec![
@@ -179,7 +179,7 @@ impl Matmul {
         let values = context! { encoding => encoding.template(), max_jobs => MAX_JOBS, tile_rows, tile_tokens };
         let row_bytes = 5 * 16;
         Ok(Kernel {
-            variant: Variant::Plain,
+            variant: Variant::PLAIN,
             wgsl: render(&name, "matmul.wgsl", values)?,
             bindings: BINDINGS,
             constants: vec![("BLOCK_SIZE", block_size.into())],

@@ -185,7 +185,7 @@ fn kernel(
     Ok(Kernel {
         wgsl: render(&name, template, values)?,
         name,
-        variant: Variant::Plain,
+        variant: Variant::PLAIN,
         bindings,
         constants: vec![],
         workgroup_size: [workgroup, 1, 1],
