@@ -15,5 +15,5 @@ mod storage;
 mod taps;
 mod weights;
 
-pub use model::{GpuModel, GpuOptions};
+pub use model::{GpuModel, GpuOptions, Precision};
 pub use session::GpuSession;
