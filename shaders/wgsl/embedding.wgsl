@@ -17,6 +17,8 @@ struct Params {
 
 {% include "half.wgsl" %}
 {% include "encodings/common.wgsl" %}
+{% include "encodings/k_scales.wgsl" %}
+{% set suffix = "" %}
 {% include encoding %}
 override WORKGROUP = 64u;
 

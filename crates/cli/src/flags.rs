@@ -47,7 +47,7 @@ pub(crate) struct ComputeFlags {
     #[command(flatten)]
     pub(crate) device: DeviceFlags,
 
-    /// Arithmetic of the model: exact is 32-bit floats throughout
+    /// Arithmetic of prompts on a GPU: fast rounds operands to 16 bits where the device has matrix units
     #[arg(long, value_enum, default_value_t = Precision::Exact)]
     pub(crate) precision: Precision,
 
@@ -65,6 +65,8 @@ pub(crate) struct ComputeFlags {
 pub(crate) enum Precision {
     /// Activations, operands and sums are 32-bit floats.
     Exact,
+    /// Operands are 16-bit floats, sums are 32-bit floats.
+    Fast,
 }
 
 impl Precision {
@@ -72,6 +74,16 @@ impl Precision {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Precision::Exact => "exact",
+            Precision::Fast => "fast",
+        }
+    }
+}
+
+impl From<Precision> for thalweg_rwkv::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Exact => thalweg_rwkv::Precision::Exact,
+            Precision::Fast => thalweg_rwkv::Precision::Fast,
         }
     }
 }

@@ -134,7 +134,7 @@ impl Compute<'_> {
         let options = GpuOptions {
             chunk: chunk_size.tokens(),
             block_size: block_size.unwrap_or(GpuOptions::default().block_size),
-            ..GpuOptions::default()
+            precision: self.flags.precision.into(),
         };
         let model = GpuModel::load(Arc::clone(context), file, options)?;
         Ok(Model {

@@ -10,6 +10,7 @@
 
 mod add_parts;
 mod embedding;
+mod fused_matvec;
 mod layer_norm;
 mod matmul_coop;
 mod norm_mix;
@@ -21,6 +22,7 @@ use crate::{Encoding, Error};
 
 pub use add_parts::{AddParts, AddPartsParams};
 pub use embedding::{Embedding, EmbeddingParams};
+pub use fused_matvec::{FusedInput, FusedMatvec, NormParams};
 pub use layer_norm::{LayerNorm, LayerNormParams};
 pub use matmul_coop::{CoopTile, MatmulCoop};
 pub use norm_mix::{NormMix, NormMixParams};

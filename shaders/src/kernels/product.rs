@@ -37,6 +37,12 @@ pub struct Job {
     pub bias: u32,
     /// First element in the output of the first layer's values, for [`Epilogue::ValueResidual`].
     pub first_value: u32,
+    /// Where a dispatch has several encodings: which of them.
+    pub encoding: u32,
+    /// Where workgroups are numbered through all jobs: the first of this one.
+    pub first_workgroup: u32,
+    /// Uniform arrays have elements of whole vec4s.
+    pub padding: [u32; 2],
 }
 
 /// [`Job::mix`] of an input that is taken as it is.
@@ -127,7 +133,7 @@ impl Matvec {
         } = *self;
         let name = format!("matvec.{}.{columns}", encoding.name());
         let rows = self.rows();
-        let values = context! { encoding => encoding.template(), max_jobs => MAX_JOBS, rows, columns, hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32" };
+        let values = context! { encodings => [encoding.template()], max_jobs => MAX_JOBS, rows, columns, hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32" };
         Ok(Kernel {
             variant: Variant::PLAIN,
             wgsl: render(&name, "matvec.wgsl", values)?,
@@ -180,7 +186,7 @@ impl Matmul {
         } = *self;
         let name = format!("matmul.{}.{block_size}", encoding.name());
         let [tile_rows, tile_tokens] = self.outputs();
-        let values = context! { encoding => encoding.template(), max_jobs => MAX_JOBS, tile_rows, tile_tokens, hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32" };
+        let values = context! { encodings => [encoding.template()], max_jobs => MAX_JOBS, tile_rows, tile_tokens, hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32" };
         let row_bytes = 5 * 16;
         Ok(Kernel {
             variant: Variant::PLAIN,

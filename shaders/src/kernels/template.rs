@@ -25,6 +25,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "encodings/q5_k.wgsl",
     "encodings/q6_k.wgsl",
     "encodings/q8_0.wgsl",
+    "fused_matvec.wgsl",
     "half.wgsl",
     "head_sum.wgsl",
     "jobs.wgsl",

@@ -14,3 +14,12 @@ fn unsigned_bytes(words: vec4<u32>) -> mat4x4<f32> {
         vec4<f32>(unpack4xU8(words.w)),
     );
 }
+
+// 1 + n / 16 for the low (half 0) or high nibbles n of a word's bytes, the lowest byte first.
+fn nibbles_as_sixteenths(word: u32, half: u32) -> vec4<f32> {
+    var placed = vec4<u32>(word << 19u, word << 11u, word << 3u, word >> 5u);
+    if (half == 1u) {
+        placed = vec4<u32>(word << 15u, word << 7u, word >> 1u, word >> 9u);
+    }
+    return bitcast<vec4<f32>>((placed & vec4<u32>(0x00780000u)) | vec4<u32>(0x3f800000u));
+}

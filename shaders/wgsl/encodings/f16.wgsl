@@ -1,17 +1,17 @@
 // Half-precision rows, padded with zeros to a multiple of 32 columns: 4 vec4s a span.
-const HALF_STRIDE = 16u;
+const HALF_STRIDE{{ suffix }} = 16u;
 
-struct Packed {
+struct Packed{{ suffix }} {
     words: array<vec4<u32>, 4>,
 }
 
-fn first_column(span: u32) -> u32 {
+fn first_column{{ suffix }}(span: u32) -> u32 {
     return span * 32u;
 }
 
-fn fetch(row: u32, spans: u32, span: u32) -> Packed {
+fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
     let first = row + 4u * span;
-    return Packed(array(weights[first], weights[first + 1u], weights[first + 2u], weights[first + 3u]));
+    return Packed{{ suffix }}(array(weights[first], weights[first + 1u], weights[first + 2u], weights[first + 3u]));
 }
 
 fn four_halves(words: vec2<u32>) -> vec4<f32> {
@@ -23,7 +23,7 @@ fn four_halves(words: vec2<u32>) -> vec4<f32> {
     );
 }
 
-fn decode(packed: Packed, span: u32, half: u32) -> Sixteen {
+fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
     let low = select(packed.words[0], packed.words[2], half == 1u);
     let high = select(packed.words[1], packed.words[3], half == 1u);
     let quants = mat4x4<f32>(

@@ -1,12 +1,12 @@
 // Single-precision rows, padded with zeros to a multiple of 32 columns: 8 vec4s a span.
-const HALF_STRIDE = 16u;
+const HALF_STRIDE{{ suffix }} = 16u;
 
-struct Packed {
+struct Packed{{ suffix }} {
     first: mat4x4<f32>,
     second: mat4x4<f32>,
 }
 
-fn first_column(span: u32) -> u32 {
+fn first_column{{ suffix }}(span: u32) -> u32 {
     return span * 32u;
 }
 
@@ -19,11 +19,11 @@ fn sixteen_floats(first: u32) -> mat4x4<f32> {
     );
 }
 
-fn fetch(row: u32, spans: u32, span: u32) -> Packed {
-    return Packed(sixteen_floats(row + 8u * span), sixteen_floats(row + 8u * span + 4u));
+fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
+    return Packed{{ suffix }}(sixteen_floats(row + 8u * span), sixteen_floats(row + 8u * span + 4u));
 }
 
-fn decode(packed: Packed, span: u32, half: u32) -> Sixteen {
+fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
     if (half == 0u) {
         return Sixteen(1.0, 0.0, packed.first);
     }

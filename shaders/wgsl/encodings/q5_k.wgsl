@@ -1,25 +1,24 @@
-{% include "encodings/k_scales.wgsl" %}
 // Q5_K as it stands in the file: blocks of 256 weights in 11 vec4s, a header, 32 bytes of fifth bits, 128 bytes of
 // nibbles. Nibbles lie as in Q4_K; the fifth bit of the weight in byte 32 p + l is bit 2 p (low nibble) or 2 p + 1
 // (high nibble) of byte l of the fifth bits.
-const HALF_STRIDE = 32u;
+const HALF_STRIDE{{ suffix }} = 32u;
 
-struct Packed {
+struct Packed{{ suffix }} {
     header: vec4<u32>,
     fifth_bits: vec4<u32>,
     nibbles: vec4<u32>,
 }
 
-fn first_column(span: u32) -> u32 {
+fn first_column{{ suffix }}(span: u32) -> u32 {
     return (span >> 1u) * 64u + (span & 1u) * 16u;
 }
 
-fn fetch(row: u32, spans: u32, span: u32) -> Packed {
+fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
     let block = row + (span >> 3u) * 11u;
-    return Packed(weights[block], weights[block + 1u + (span & 1u)], weights[block + 3u + (span & 7u)]);
+    return Packed{{ suffix }}(weights[block], weights[block + 1u + (span & 1u)], weights[block + 3u + (span & 7u)]);
 }
 
-fn decode(packed: Packed, span: u32, half: u32) -> Sixteen {
+fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
     let sub_block = (span & 6u) + half;
     let factors = scale_and_minimum(packed.header, sub_block);
     let nibbles = (packed.nibbles >> vec4<u32>(4u * half)) & vec4<u32>(0x0f0f0f0fu);

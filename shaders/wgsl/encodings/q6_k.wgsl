@@ -3,29 +3,29 @@
 // Within a block all lies as in the file: byte 64 n + 32 j + l (l below 32) of the low bits holds column
 // 128 n + 32 j + l in its low nibble and the column 64 further in its high nibble; their high bits are the bit pairs
 // j and j + 2 of byte 32 n + l of the high bits. A span is 16 bytes of low bits.
-const HALF_STRIDE = 64u;
+const HALF_STRIDE{{ suffix }} = 64u;
 
-struct Packed {
+struct Packed{{ suffix }} {
     low_bits: vec4<u32>,
     high_bits: vec4<u32>,
     scales: vec4<u32>,
     d: f32,
 }
 
-fn first_column(span: u32) -> u32 {
+fn first_column{{ suffix }}(span: u32) -> u32 {
     return (span >> 2u) * 128u + (span & 3u) * 16u;
 }
 
-fn fetch(row: u32, spans: u32, span: u32) -> Packed {
+fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
     let blocks = spans >> 3u;
     let block = span >> 3u;
     let high_bits = row + 8u * blocks + 4u * block + ((span >> 1u) & 2u) + (span & 1u);
     let scales = row + 12u * blocks + block;
     let d = half_at(weights[row + 13u * blocks + (block >> 3u)], block & 7u);
-    return Packed(weights[row + span], weights[high_bits], weights[scales], d);
+    return Packed{{ suffix }}(weights[row + span], weights[high_bits], weights[scales], d);
 }
 
-fn decode(packed: Packed, span: u32, half: u32) -> Sixteen {
+fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
     let pair = ((span >> 1u) & 1u) + 2u * half;
     let low_bits = (packed.low_bits >> vec4<u32>(4u * half)) & vec4<u32>(0x0f0f0f0fu);
     let high_bits = (packed.high_bits >> vec4<u32>(2u * pair)) & vec4<u32>(0x03030303u);

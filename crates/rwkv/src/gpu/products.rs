@@ -1,6 +1,6 @@
 //! Products with weight matrices: as few dispatches as encodings and bindings allow.
 
-use bytemuck::bytes_of;
+use bytemuck::{Zeroable, bytes_of};
 use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
 use thalweg_shaders::kernels::{
     CoopTile, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, Matvec, NO_MIX, Number, pad_jobs,
@@ -91,6 +91,7 @@ impl<'a> Product<'a> {
             epilogue: self.epilogue as u32,
             bias: self.bias + part.first_row as u32,
             first_value: (self.first_value + part.first_row) as u32,
+            ..Job::zeroed()
         }
     }
 }

@@ -1,0 +1,149 @@
+//! `fused_matvec.wgsl`: products with one token, and the norm and the token shift before them.
+
+use bytemuck::{Pod, Zeroable};
+use minijinja::context;
+
+use super::product::{BINDINGS, HIDDEN_SCALE, MAX_JOBS};
+use super::template::render;
+use super::{Binding, Kernel, Variant};
+use crate::{Encoding, Error};
+
+/// Matrices of one or several encodings times one token. A [`Job`](super::Job)'s `encoding` is its place among
+/// [`encodings`](FusedMatvec::encodings); its `first_workgroup` follows from [`FusedMatvec::workgroups`].
+///
+/// Bindings: rows, jobs, vectors, weights, input, out; with a norm its [`NormParams`]; with a token shift the normed row
+/// of the token before, `[width]`, and where that of this token goes, `[width]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FusedMatvec {
+    /// The encodings of the matrices.
+    pub encodings: Vec<Encoding>,
+    /// Spans of a row of each matrix.
+    pub spans: u32,
+    /// What happens to the input before.
+    pub input: FusedInput,
+    /// Whether sums are made by subgroup operations: subgroups must have at least [`FusedMatvec::lanes`] invocations.
+    pub subgroup: bool,
+    /// Invocations that share rows: a power of two.
+    pub lanes: u32,
+    /// Rows that they share.
+    pub rows: u32,
+    /// Invocations of a workgroup.
+    pub workgroup: u32,
+    /// Spans of each row that an invocation has under way.
+    pub depth: u32,
+}
+
+/// What happens to an input before it is multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FusedInput {
+    /// Nothing.
+    Plain,
+    /// Layer norm. The input is row `rows.first` of its buffer.
+    Norm,
+    /// Layer norm, then token shift by each job's `mix`.
+    NormShift,
+}
+
+/// Parameters of the norm.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct NormParams {
+    /// First vec4 of the weight in vectors.
+    pub weight: u32,
+    /// First vec4 of the bias in vectors.
+    pub bias: u32,
+    /// What is added to the variance.
+    pub epsilon: f32,
+    /// Uniform structs are whole vec4s.
+    pub padding: u32,
+}
+
+/// The most jobs of a dispatch.
+const MAX_FUSED_JOBS: usize = 8;
+
+impl FusedMatvec {
+    /// The kernel.
+    ///
+    /// # Errors
+    /// The template has a defect.
+    pub fn kernel(&self) -> Result<Kernel, Error> {
+        use Binding::{Read, ReadWrite, Uniform};
+        const NORM: &[Binding] = &[Read, Uniform, Read, Read, Read, ReadWrite, Uniform];
+        const SHIFT: &[Binding] = &[
+            Read, Uniform, Read, Read, Read, ReadWrite, Uniform, Read, ReadWrite,
+        ];
+        let FusedMatvec {
+            spans,
+            lanes,
+            rows,
+            workgroup,
+            depth,
+            subgroup,
+            ..
+        } = *self;
+        let names: Vec<&str> = self
+            .encodings
+            .iter()
+            .map(|encoding| encoding.name())
+            .collect();
+        let (input, bindings) = match self.input {
+            FusedInput::Plain => ("plain", BINDINGS),
+            FusedInput::Norm => ("norm", NORM),
+            FusedInput::NormShift => ("shift", SHIFT),
+        };
+        let level = if subgroup { "subgroup" } else { "plain" };
+        let name = format!("fused_matvec.{}.{input}.{spans}.{level}", names.join("_"));
+        let templates: Vec<String> = self
+            .encodings
+            .iter()
+            .map(|encoding| encoding.template())
+            .collect();
+        let (norm, shift) = (
+            self.input != FusedInput::Plain,
+            self.input == FusedInput::NormShift,
+        );
+        let values = context! {
+            encodings => templates, max_jobs => MAX_JOBS, max_fused_jobs => MAX_FUSED_JOBS,
+            hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32",
+            spans, lanes, rows, workgroup, depth, subgroup, norm, shift,
+        };
+        Ok(Kernel {
+            variant: Variant {
+                subgroup,
+                ..Variant::PLAIN
+            },
+            wgsl: render(&name, "fused_matvec.wgsl", values)?,
+            bindings,
+            constants: vec![],
+            workgroup_size: [workgroup, 1, 1],
+            workgroup_bytes: self.workgroup_bytes(),
+            name,
+        })
+    }
+
+    /// Bytes of workgroup memory that it takes.
+    pub fn workgroup_bytes(&self) -> u32 {
+        let norm = match self.input {
+            FusedInput::Plain => 0,
+            _ => {
+                let vec4s = self.spans * 8;
+                let parts = if self.subgroup {
+                    self.workgroup / 4
+                } else {
+                    self.workgroup
+                };
+                16 * (vec4s + vec4s.div_ceil(16)) + 4 * parts
+            }
+        };
+        let sums = match self.subgroup {
+            true => 0,
+            false => 4 * (self.workgroup / self.lanes) * self.rows * (self.lanes + 1),
+        };
+        norm + sums
+    }
+
+    /// Workgroups for a job of `rows` rows. The kernel counts `y * num_workgroups.x + x` through all jobs.
+    pub fn workgroups(&self, rows: u32) -> u32 {
+        rows.div_ceil(self.workgroup / self.lanes * self.rows)
+    }
+}
