@@ -67,7 +67,14 @@ fn pipelines_are_kept_and_taken_up_again() {
     compile(&context, 5.0);
     context.save_pipelines().unwrap();
     let both = std::fs::read(file).unwrap();
-    assert!(both.len() > first.len(), "{} bytes", both.len());
+    // Mesa's software driver has a cache in which it keeps nothing; a GPU's must hold the kernels.
+    let software = context.adapter().software;
+    assert!(
+        both.len() > first.len() || software && both == first,
+        "from {} to {} bytes",
+        first.len(),
+        both.len()
+    );
 
     // One that compiles nothing new leaves the file alone.
     std::fs::remove_file(file).unwrap();
