@@ -86,9 +86,8 @@ impl Context {
             features.retain(|feature| *feature != Feature::Coop); // matrices of f16
         }
         let mut required_features = wanted_features(&features, handle.features());
-        #[cfg(not(target_arch = "wasm32"))]
         if request.pipeline_cache.is_some() {
-            required_features |= handle.features() & PipelineCache::FEATURE;
+            required_features |= handle.features() & wgpu::Features::PIPELINE_CACHE;
         }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("thalweg"),

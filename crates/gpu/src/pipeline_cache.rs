@@ -31,16 +31,13 @@ pub(crate) struct PipelineCache {
 }
 
 impl PipelineCache {
-    /// The feature that a device needs for it.
-    pub(crate) const FEATURE: wgpu::Features = wgpu::Features::PIPELINE_CACHE;
-
     /// What is kept in `folder` for the adapter; nothing where its backend keeps no pipelines.
     pub(crate) fn open(
         device: &wgpu::Device,
         adapter: &wgpu::AdapterInfo,
         folder: &Path,
     ) -> Option<PipelineCache> {
-        if !device.features().contains(PipelineCache::FEATURE) {
+        if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
         }
         let path = folder.join(wgpu::util::pipeline_cache_key(adapter)? + ".bin");
