@@ -75,6 +75,15 @@ impl Encoding {
         columns.div_ceil(SPAN)
     }
 
+    /// A multiple of so many columns lies in consecutive bytes of a row; nothing if a row's fields lie apart.
+    pub fn contiguous_columns(self) -> Option<usize> {
+        match self {
+            Encoding::Q4_K | Encoding::Q5_K => Some(256),
+            Encoding::F16 | Encoding::F32 => Some(SPAN),
+            Encoding::Q6_K | Encoding::Q8_0 => None,
+        }
+    }
+
     /// Bytes of an encoded row, a multiple of [`VEC4_BYTES`].
     pub fn row_bytes(self, columns: usize) -> usize {
         let spans = self.spans(columns);

@@ -17,26 +17,18 @@ struct Job {
 }
 
 const NO_MIX = 0xffffffffu;
+// What a squared relu is multiplied by where it is stored as f16, whose range ends at 65,504.
+const HIDDEN_SCALE = {{ hidden_scale }};
 
 @group(0) @binding(1) var<uniform> jobs: array<Job, {{ max_jobs }}>;
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read> input: array<vec4<{{ input }}>>;
+@group(0) @binding(5) var<storage, read_write> out: array<{{ output }}>;
 
 {% include "half.wgsl" %}
 {% include "encodings/common.wgsl" %}
 {% include encoding %}
-
-// Four columns of a token's input, mixed with its predecessor's, which lies one row up. Twin: twins::token_shift.
-fn mixed_input(job: Job, token: u32, column: u32) -> vec4<f32> {
-    let at = job.input + token * job.input_stride + column;
-    let x = input[at];
-    if (job.mix == NO_MIX) {
-        return x;
-    }
-    return x + (input[at - job.input_stride] - x) * vectors[job.mix + column];
-}
 
 {% include "activations.wgsl" %}
 
@@ -63,17 +55,25 @@ fn finish(job: Job, token: u32, row: u32, product: f32) {
             value = exp(DECAY_SCALE * sigmoid(bias_at(job, row) + product));
         }
         case 5u: { // value residual: from the value towards the first layer's
-            let first_value = out[job.first_value + token * job.output_stride + row];
-            value = out[at] + (first_value - out[at]) * sigmoid(bias_at(job, row) + product);
+            let first_value = f32(out[job.first_value + token * job.output_stride + row]);
+            let own_value = f32(out[at]);
+            value = own_value + (first_value - own_value) * sigmoid(bias_at(job, row) + product);
         }
         case 6u: { // squared relu
             let positive = max(product, 0.0);
+            {% if output == "f16" %}
+            value = min(positive * positive * HIDDEN_SCALE, 65504.0);
+            {% else %}
             value = positive * positive;
+            {% endif %}
         }
         case 7u: { // residual
-            value = out[at] + product;
+            value = f32(out[at]) + product;
+        }
+        case 8u: { // residual, of the scaled squared relu
+            value = f32(out[at]) + product / HIDDEN_SCALE;
         }
         default: {}
     }
-    out[at] = value;
+    out[at] = {{ output }}(value);
 }

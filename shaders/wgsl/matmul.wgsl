@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var i = local; i < 4u * tokens_in_tile; i += BLOCK_SIZE * BLOCK_SIZE) {
             let token = min(first_token + i / 4u, rows.count - 1u);
             let column = ((first_column(span) + {{ half }}u * HALF_STRIDE) >> 2u) + i % 4u;
-            input_tile[(i / 4u) * STRIDE + i % 4u] = mixed_input(job, token, column);
+            input_tile[(i / 4u) * STRIDE + i % 4u] = input[job.input + token * job.input_stride + column];
         }
         workgroupBarrier();
         for (var k = 0u; k < 4u; k++) {

@@ -53,7 +53,7 @@ fn main(
             {% for c in range(columns) %}
             {
                 {% for i in range(4) %}
-                let x{{ i }} = mixed_input(job, token{{ c }}, column + {{ i }}u);
+                let x{{ i }} = input[job.input + token{{ c }} * job.input_stride + column + {{ i }}u];
                 {% endfor %}
                 let inputs = total((x0 + x1) + (x2 + x3));
                 {% for r in range(rows) %}

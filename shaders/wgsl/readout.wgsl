@@ -1,10 +1,13 @@
+{% if output == "f16" %}
+enable f16;
+{% endif %}
 // From the recurrence's output to the input of the output matrix: group norm of each head, the bonus
 // v * sum(r * k * r_k), the gate. Twins: twins::group_norm, twins::bonus, twins::gate.
 {% include "time_mix.wgsl" %}
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> mixed: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> y: array<vec4<f32>>; // [tokens, width]
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>; // [tokens, width]
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<{{ output }}>>; // [tokens, width]
 
 {% include "head_sum.wgsl" %}
 const EPSILON = 64e-5;
@@ -28,6 +31,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let normalised = centred * scale * vectors[params.norm_weight + channel] + vectors[params.norm_bias + channel];
         let v = mixed[mixed_at(params.value_slot, token, channel)];
         let g = mixed[mixed_at(GATE, token, channel)];
-        out[token * params.width + channel] = (normalised + sums.y * v) * g;
+        out[token * params.width + channel] = vec4<{{ output }}>((normalised + sums.y * v) * g);
     }
 }

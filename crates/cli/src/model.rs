@@ -158,6 +158,7 @@ impl Compute<'_> {
         let options = GpuOptions {
             chunk: chunk_size.tokens(),
             block_size: block_size.unwrap_or(GpuOptions::default().block_size),
+            ..GpuOptions::default()
         };
         let model = load(context, file, options)?;
         Ok(Model {

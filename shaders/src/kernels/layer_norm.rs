@@ -7,14 +7,9 @@ use super::template::render;
 use super::{Binding, Kernel, Variant};
 use crate::Error;
 
-/// Layer norm of rows. Bindings: rows, params, vectors, x `[tokens, width]`, out `[tokens, width]`; with `shift`, out is
-/// `[1 + tokens, width]` and the shift state `[width]` follows.
+/// Layer norm of rows. Bindings: rows, params, vectors, x `[tokens, width]`, out `[tokens, width]`.
 #[derive(Debug, Clone, Copy)]
-pub struct LayerNorm {
-    /// Whether the results are for a token shift: each row's predecessor is to be found one row up, and the last row is
-    /// kept for the next run.
-    pub shift: bool,
-}
+pub struct LayerNorm;
 
 /// Parameters of [`LayerNorm`].
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -39,21 +34,11 @@ impl LayerNorm {
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
-        let shift = self.shift;
-        let name = if shift {
-            "layer_norm.shift"
-        } else {
-            "layer_norm"
-        };
-        let bindings: &[Binding] = match shift {
-            true => &[Read, Uniform, Read, Read, ReadWrite, ReadWrite],
-            false => &[Read, Uniform, Read, Read, ReadWrite],
-        };
         Ok(Kernel {
-            name: name.to_owned(),
+            name: "layer_norm".to_owned(),
             variant: Variant::PLAIN,
-            wgsl: render(name, "layer_norm.wgsl", context! { shift })?,
-            bindings,
+            wgsl: render("layer_norm", "layer_norm.wgsl", context! {})?,
+            bindings: &[Read, Uniform, Read, Read, ReadWrite],
             constants: vec![("WORKGROUP", WORKGROUP.into())],
             workgroup_size: [WORKGROUP, 1, 1],
             workgroup_bytes: 4 * WORKGROUP,

@@ -8,17 +8,23 @@
 //! Rows (of tokens) are counted in a small buffer, [`Rows`], that is written before each run: a plan made for a chunk
 //! serves every shorter one too.
 
+mod add_parts;
 mod embedding;
 mod layer_norm;
+mod matmul_coop;
+mod norm_mix;
 mod product;
 mod template;
 mod time_mix;
 
 use crate::{Encoding, Error};
 
+pub use add_parts::{AddParts, AddPartsParams};
 pub use embedding::{Embedding, EmbeddingParams};
 pub use layer_norm::{LayerNorm, LayerNormParams};
-pub use product::{Epilogue, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
+pub use matmul_coop::{CoopTile, MatmulCoop};
+pub use norm_mix::{NormMix, NormMixParams};
+pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
 pub use time_mix::{HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
 
 /// A kernel, ready to be compiled. Its entry point is `main`, its bindings are group 0, numbered from 0.
@@ -64,6 +70,33 @@ impl Variant {
     };
 }
 
+/// What activations are stored as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Number {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats, for precision fast.
+    F16,
+}
+
+impl Number {
+    /// Its name in WGSL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Number::F32 => "f32",
+            Number::F16 => "f16",
+        }
+    }
+
+    /// What it asks of the device.
+    fn variant(self) -> Variant {
+        Variant {
+            f16: self == Number::F16,
+            ..Variant::PLAIN
+        }
+    }
+}
+
 /// How a kernel uses a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Binding {
@@ -85,19 +118,24 @@ pub struct Rows {
     pub first: u32,
 }
 
-/// Every kernel that the runtime uses, in its plain variant.
+/// Every kernel that the runtime uses, in all its variants.
 ///
 /// # Errors
 /// A template has a defect.
 pub fn registry() -> Result<Vec<Kernel>, Error> {
     let mut kernels = vec![
-        LayerNorm { shift: false }.kernel()?,
-        LayerNorm { shift: true }.kernel()?,
+        LayerNorm.kernel()?,
         RemovalKey.kernel()?,
-        Readout.kernel()?,
+        AddParts.kernel()?,
     ];
-    for lanes in Wkv7::LANES {
-        kernels.push(Wkv7 { lanes }.kernel()?);
+    for subgroup in [false, true] {
+        kernels.push(Wkv7 { subgroup }.kernel()?);
+    }
+    for output in [Number::F32, Number::F16] {
+        kernels.push(Readout { output }.kernel()?);
+        for mixes in NormMix::MIXES {
+            kernels.push(NormMix { mixes, output }.kernel()?);
+        }
     }
     for encoding in Encoding::ALL {
         kernels.push(Embedding { encoding }.kernel()?);
@@ -119,6 +157,20 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
                 }
                 .kernel()?,
             );
+        }
+        for tile in CoopTile::ALL {
+            for output in [Number::F32, Number::F16] {
+                kernels.push(
+                    MatmulCoop {
+                        encoding,
+                        size: 16,
+                        subgroup: 32,
+                        tile,
+                        output,
+                    }
+                    .kernel()?,
+                );
+            }
         }
     }
     Ok(kernels)

@@ -42,6 +42,9 @@ pub struct Job {
 /// [`Job::mix`] of an input that is taken as it is.
 pub const NO_MIX: u32 = u32::MAX;
 
+/// What [`Epilogue::ReluSquared`] multiplies by where results are stored as f16, whose range ends at 65,504.
+pub const HIDDEN_SCALE: f32 = 0.0625;
+
 /// Jobs of one dispatch.
 pub const MAX_JOBS: usize = 16;
 
@@ -61,10 +64,12 @@ pub enum Epilogue {
     Decay = 4,
     /// `v + (v_first - v) * sigmoid(b + p)` where v is what the output holds.
     ValueResidual = 5,
-    /// `max(p, 0)^2`
+    /// `max(p, 0)^2`; stored as f16 it is scaled to stay in range.
     ReluSquared = 6,
     /// `x + p` where x is what the output holds.
     Add = 7,
+    /// `x + p / HIDDEN_SCALE`, after [`Epilogue::ReluSquared`] was stored as f16.
+    AddUnscaled = 8,
 }
 
 /// The jobs as the kernels expect them: [`MAX_JOBS`] of them, those beyond the given ones without rows.
@@ -78,7 +83,7 @@ pub fn pad_jobs(jobs: &[Job]) -> [Job; MAX_JOBS] {
 }
 
 /// rows, jobs, vectors, weights, input, out
-const BINDINGS: &[Binding] = &[
+pub(super) const BINDINGS: &[Binding] = &[
     Binding::Read,
     Binding::Uniform,
     Binding::Read,
@@ -122,8 +127,7 @@ impl Matvec {
         } = *self;
         let name = format!("matvec.{}.{columns}", encoding.name());
         let rows = self.rows();
-        let values =
-            context! { encoding => encoding.template(), max_jobs => MAX_JOBS, rows, columns };
+        let values = context! { encoding => encoding.template(), max_jobs => MAX_JOBS, rows, columns, hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32" };
         Ok(Kernel {
             variant: Variant::PLAIN,
             wgsl: render(&name, "matvec.wgsl", values)?,
@@ -176,7 +180,7 @@ impl Matmul {
         } = *self;
         let name = format!("matmul.{}.{block_size}", encoding.name());
         let [tile_rows, tile_tokens] = self.outputs();
-        let values = context! { encoding => encoding.template(), max_jobs => MAX_JOBS, tile_rows, tile_tokens };
+        let values = context! { encoding => encoding.template(), max_jobs => MAX_JOBS, tile_rows, tile_tokens, hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32" };
         let row_bytes = 5 * 16;
         Ok(Kernel {
             variant: Variant::PLAIN,

@@ -15,6 +15,7 @@ macro_rules! templates {
 
 const TEMPLATES: &[(&str, &str)] = &templates![
     "activations.wgsl",
+    "add_parts.wgsl",
     "embedding.wgsl",
     "encodings/common.wgsl",
     "encodings/f16.wgsl",
@@ -29,12 +30,16 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "jobs.wgsl",
     "layer_norm.wgsl",
     "matmul.wgsl",
+    "matmul_coop.wgsl",
     "matvec.wgsl",
+    "moments.wgsl",
+    "norm_mix.wgsl",
     "readout.wgsl",
     "removal_key.wgsl",
     "rows.wgsl",
     "time_mix.wgsl",
     "wkv7.wgsl",
+    "wkv7_subgroup.wgsl",
 ];
 
 static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> =

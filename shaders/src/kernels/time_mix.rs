@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use minijinja::context;
 
 use super::template::render;
-use super::{Binding, Kernel, Variant};
+use super::{Binding, Kernel, Number, Variant};
 use crate::Error;
 
 /// Channels of a head: the kernels are written for it.
@@ -77,13 +77,17 @@ pub struct RemovalKey;
 /// The recurrence. Bindings: rows, params, mixed, state `[heads, 64, 64]`, y `[tokens, width]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Wkv7 {
-    /// Invocations that share a row of the state: one of [`Wkv7::LANES`].
-    pub lanes: u32,
+    /// Whether invocations share rows of the state and add up in their subgroup, which must have at least
+    /// [`Wkv7::LANES`] of them; else an invocation has a row to itself.
+    pub subgroup: bool,
 }
 
 /// Group norm, bonus and gate. Bindings: rows, params, vectors, mixed, y `[tokens, width]`, out `[tokens, width]`.
 #[derive(Debug, Clone, Copy)]
-pub struct Readout;
+pub struct Readout {
+    /// What the results are stored as.
+    pub output: Number,
+}
 
 impl RemovalKey {
     /// The kernel.
@@ -121,14 +125,18 @@ impl Readout {
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
         let bindings = &[Read, Uniform, Read, Read, Read, ReadWrite];
-        kernel(
-            "readout".to_owned(),
-            "readout.wgsl",
-            context! { slots => Slot::NAMES },
-            bindings,
-            64,
-            64 * 8,
-        )
+        let output = self.output;
+        Ok(Kernel {
+            variant: output.variant(),
+            ..kernel(
+                format!("readout.{}", output.name()),
+                "readout.wgsl",
+                context! { slots => Slot::NAMES, output => output.name() },
+                bindings,
+                64,
+                64 * 8,
+            )?
+        })
     }
 
     /// The grid for rows of `width` channels and at most `tokens` tokens.
@@ -138,8 +146,12 @@ impl Readout {
 }
 
 impl Wkv7 {
-    /// The numbers of lanes that there are kernels for. One needs no exchange between invocations.
-    pub const LANES: [u32; 3] = [1, 2, 4];
+    /// Invocations that share rows.
+    pub const LANES: u32 = 8;
+    const ROWS_PER_GROUP: u32 = 2;
+    const GROUPS: u32 = 8;
+    const PLAIN_ROWS: u32 = 32;
+    const PLAIN_TILE: u32 = 8;
 
     /// The kernel.
     ///
@@ -147,30 +159,45 @@ impl Wkv7 {
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
-        let lanes = self.lanes;
-        let tile = if lanes == 1 { 8 } else { 4 };
-        let values = context! { slots => Slot::NAMES, lanes, tile, parts => 16 / lanes };
-        let workgroup = HEAD_SIZE * lanes;
-        let parts_bytes = if lanes == 1 {
-            0
-        } else {
-            4 * (2 + tile) * workgroup
-        };
-        let staged_bytes = 6 * tile * HEAD_SIZE * 4;
         let bindings = &[Read, Uniform, Read, ReadWrite, ReadWrite];
+        if self.subgroup {
+            let (lanes, rows, groups) = (Self::LANES, Self::ROWS_PER_GROUP, Self::GROUPS);
+            let values =
+                context! { slots => Slot::NAMES, lanes, rows, groups, parts => 16 / lanes };
+            let staged_bytes = 5 * lanes * HEAD_SIZE * 4 + lanes * groups * rows * 4;
+            return Ok(Kernel {
+                variant: Variant {
+                    subgroup: true,
+                    ..Variant::PLAIN
+                },
+                ..kernel(
+                    "wkv7.subgroup".to_owned(),
+                    "wkv7_subgroup.wgsl",
+                    values,
+                    bindings,
+                    lanes * groups,
+                    staged_bytes,
+                )?
+            });
+        }
+        let (rows, tile) = (Self::PLAIN_ROWS, Self::PLAIN_TILE);
         kernel(
-            format!("wkv7.{lanes}"),
+            "wkv7".to_owned(),
             "wkv7.wgsl",
-            values,
+            context! { slots => Slot::NAMES, rows, tile },
             bindings,
-            workgroup,
-            staged_bytes + parts_bytes,
+            rows,
+            5 * tile * HEAD_SIZE * 4 + tile * rows * 4,
         )
     }
 
     /// The grid for `heads` heads.
     pub fn workgroups(&self, heads: u32) -> [u32; 3] {
-        [heads, 1, 1]
+        let rows = match self.subgroup {
+            true => Self::GROUPS * Self::ROWS_PER_GROUP,
+            false => Self::PLAIN_ROWS,
+        };
+        [heads, HEAD_SIZE / rows, 1]
     }
 }
 

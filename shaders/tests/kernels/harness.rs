@@ -40,6 +40,13 @@ pub(crate) fn read(buffer: &Buffer) -> Vec<f32> {
     values
 }
 
+/// The same of 16-bit floats.
+pub(crate) fn read_halves(buffer: &Buffer) -> Vec<f32> {
+    let mut values = vec![half::f16::ZERO; buffer.bytes() as usize / 2];
+    context().read(buffer, 0, &mut values).unwrap();
+    values.into_iter().map(half::f16::to_f32).collect()
+}
+
 /// Numbers that look random and are the same in every run.
 pub(crate) struct Noise(u64);
 

@@ -1,12 +1,18 @@
 //! `matvec.wgsl` and `matmul.wgsl`
 
 use bytemuck::bytes_of;
+use half::f16;
 use thalweg_gguf::TensorType;
-use thalweg_gpu::{Binding, Workgroups};
-use thalweg_shaders::kernels::{Epilogue, Job, Kernel, Matmul, Matvec, NO_MIX, pad_jobs};
+use thalweg_gpu::{Binding, Feature, Workgroups};
+use thalweg_shaders::kernels::{
+    CoopTile, Epilogue, HIDDEN_SCALE, Job, Kernel, Matmul, MatmulCoop, Matvec, NO_MIX, Number,
+    pad_jobs,
+};
 use thalweg_shaders::{Encoding, SPAN, VEC4_BYTES, twins};
 
-use crate::harness::{Noise, Weights, assert_close, buffer, context, read, rows, run, types};
+use crate::harness::{
+    Noise, Weights, assert_close, buffer, context, read, read_halves, rows, run, types,
+};
 
 const TOLERANCE: f32 = 2e-6;
 
@@ -15,6 +21,7 @@ const TOLERANCE: f32 = 2e-6;
 enum Form {
     Matvec { columns: u32, lanes: u32 },
     Matmul { block_size: u32 },
+    Coop(CoopTile),
 }
 
 impl Form {
@@ -31,6 +38,7 @@ impl Form {
                 block_size,
             }
             .kernel(),
+            Form::Coop(tile) => coop(encoding, tile, Number::F32).kernel(),
         }
         .unwrap()
     }
@@ -52,6 +60,15 @@ impl Form {
                 block_size,
             }
             .workgroups(jobs, rows, tokens),
+            Form::Coop(tile) => coop(encoding, tile, Number::F32).workgroups(jobs, rows, tokens),
+        }
+    }
+
+    /// How far it may be off: f16 has 11 bits.
+    fn tolerance(self) -> f32 {
+        match self {
+            Form::Coop(_) => 1e-3,
+            _ => TOLERANCE,
         }
     }
 
@@ -68,7 +85,29 @@ impl Form {
                 block_size * block_size <= context().limits().workgroup_invocations
             })
             .map(|block_size| Form::Matmul { block_size });
-        matvecs.chain(matmuls).collect()
+        let coops = has_coop().then_some(CoopTile::ALL).into_iter().flatten();
+        matvecs
+            .chain(matmuls)
+            .chain(coops.map(Form::Coop))
+            .collect()
+    }
+}
+
+/// Whether the device multiplies matrices of the size that the kernels of the registry are for.
+fn has_coop() -> bool {
+    let adapter = context().adapter();
+    context().has(Feature::Coop)
+        && adapter.coop_size == Some(16)
+        && adapter.subgroup_sizes == [32; 2]
+}
+
+fn coop(encoding: Encoding, tile: CoopTile, output: Number) -> MatmulCoop {
+    MatmulCoop {
+        encoding,
+        size: 16,
+        subgroup: 32,
+        tile,
+        output,
     }
 }
 
@@ -113,12 +152,16 @@ fn product(
 ) -> Vec<f32> {
     let [vectors, input, out] = data;
     let (out, jobs_data) = (buffer(out), pad_jobs(jobs));
+    let input = match form {
+        Form::Coop(_) => buffer(&halves(input)),
+        _ => buffer(input),
+    };
     let bindings = [
         Binding::Buffer(&rows(tokens, 0)),
         Binding::Uniform(bytes_of(&jobs_data)),
         Binding::Buffer(&buffer(vectors)),
         Binding::Buffer(&buffer(weights)),
-        Binding::Buffer(&buffer(input)),
+        Binding::Buffer(&input),
         Binding::Buffer(&out),
     ];
     let largest = jobs.iter().map(|job| job.rows).max().unwrap();
@@ -134,6 +177,10 @@ fn product(
         Workgroups::Grid(workgroups),
     );
     read(&out)
+}
+
+fn halves(numbers: &[f32]) -> Vec<f16> {
+    numbers.iter().copied().map(f16::from_f32).collect()
 }
 
 fn compare(ty: TensorType, matrix_rows: usize, columns: usize, tokens: usize) {
@@ -158,7 +205,7 @@ fn compare(ty: TensorType, matrix_rows: usize, columns: usize, tokens: usize) {
         assert_close(
             &found,
             &expected,
-            TOLERANCE,
+            form.tolerance(),
             &format!("{ty} [{matrix_rows}, {columns}], {tokens} tokens, {form:?}"),
         );
     }
@@ -191,43 +238,36 @@ fn odd_shapes() {
     }
 }
 
-/// Three matrices in one dispatch, each with its own token shift, output and number of rows.
+/// Three matrices in one dispatch, each with its own input, output and number of rows.
 #[test]
-fn jobs_share_a_dispatch_and_mix_their_input() {
+fn jobs_share_a_dispatch() {
     let (width, heights) = (192, [192, 64, 7]);
     for tokens in [1, 4, 67] {
         let mut noise = Noise::new(tokens as u64);
-        let x = noise.numbers((tokens + 1) * width); // row 0 precedes the first token
-        let mixes = noise.between(0.0, 1.0, 3 * width);
+        let x = noise.numbers(3 * tokens * width);
         let matrices = heights.map(|height| noise.matrix(TensorType::Q8_0, height, width));
         let (mut jobs, mut encoded, mut expected) = (vec![], vec![], vec![]);
         for (index, matrix) in matrices.iter().enumerate() {
-            let mut mixed = vec![0.0; tokens * width];
-            twins::token_shift(
-                &x[width..],
-                &x[..width],
-                &mixes[index * width..][..width],
-                &mut mixed,
-            );
             let output = expected.len();
             expected.resize(output + tokens * matrix.rows, 0.0);
-            twins::matmul(&matrix.twin(), &mixed, &mut expected[output..]).unwrap();
+            let input = index * tokens * width;
+            let own = &x[input..][..tokens * width];
+            twins::matmul(&matrix.twin(), own, &mut expected[output..]).unwrap();
             jobs.push(Job {
                 weights: (encoded.len() / VEC4_BYTES) as u32,
-                input: width as u32 / 4,
-                mix: (index * width) as u32 / 4,
+                input: input as u32 / 4,
                 output: output as u32,
                 ..job(matrix)
             });
             encoded.extend(matrix.encoded());
         }
         for form in Form::all(tokens) {
-            let data = [&mixes[..], &x, &vec![f32::NAN; expected.len()]];
+            let data = [&[0.0; 4][..], &x, &vec![f32::NAN; expected.len()]];
             let found = product(form, Encoding::Q8_0, &jobs, tokens, data, &encoded);
             assert_close(
                 &found,
                 &expected,
-                TOLERANCE,
+                form.tolerance(),
                 &format!("jobs, {tokens} tokens, {form:?}"),
             );
         }
@@ -257,6 +297,7 @@ fn epilogues_are_their_twins() {
         Epilogue::ValueResidual,
         Epilogue::ReluSquared,
         Epilogue::Add,
+        Epilogue::AddUnscaled,
     ] {
         let mut expected = raw.clone();
         match epilogue {
@@ -271,6 +312,10 @@ fn epilogues_are_their_twins() {
             }
             Epilogue::ReluSquared => twins::relu_squared(&mut expected),
             Epilogue::Add => twins::residual(&mut expected, old),
+            Epilogue::AddUnscaled => {
+                expected.iter_mut().for_each(|x| *x /= HIDDEN_SCALE);
+                twins::residual(&mut expected, old);
+            }
         }
         let job = Job {
             epilogue: epilogue as u32,
@@ -288,10 +333,53 @@ fn epilogues_are_their_twins() {
                 &weights.encoded(),
             );
             let what = format!("{epilogue:?}, {form:?}");
-            assert_close(&found[..old.len()], &expected, TOLERANCE, &what);
+            assert_close(&found[..old.len()], &expected, form.tolerance(), &what);
             assert_eq!(found[old.len()..], *first_values, "{what}");
         }
     }
+}
+
+/// Squared relus stored as f16 are scaled, and bounded where that is not enough.
+#[test]
+fn squared_relus_stay_in_the_range_of_f16() {
+    if !has_coop() {
+        return assert!(!context().has(Feature::Coop) || context().adapter().coop_size != Some(16));
+    }
+    let (matrix_rows, columns, tokens) = (64, 64, 16);
+    let mut noise = Noise::new(6);
+    let weights = noise.matrix(TensorType::F32, matrix_rows, columns);
+    let mut x = noise.numbers(tokens * columns);
+    x[..columns].iter_mut().for_each(|x| *x *= 1000.0);
+    let mut expected = vec![0.0; tokens * matrix_rows];
+    twins::matmul(&weights.twin(), &x, &mut expected).unwrap();
+    twins::relu_squared(&mut expected);
+    expected
+        .iter_mut()
+        .for_each(|x| *x = (*x * HIDDEN_SCALE).min(65504.0));
+    let kernel = coop(Encoding::F32, CoopTile::SMALL, Number::F16);
+    let job = Job {
+        epilogue: Epilogue::ReluSquared as u32,
+        ..job(&weights)
+    };
+    let (jobs, out) = (
+        pad_jobs(&[job]),
+        buffer(&vec![f16::NAN; tokens * matrix_rows]),
+    );
+    let bindings = [
+        Binding::Buffer(&rows(tokens, 0)),
+        Binding::Uniform(bytes_of(&jobs)),
+        Binding::Buffer(&buffer(&[0.0f32; 4])),
+        Binding::Buffer(&buffer(&weights.encoded())),
+        Binding::Buffer(&buffer(&halves(&x))),
+        Binding::Buffer(&out),
+    ];
+    let grid = kernel.workgroups(1, matrix_rows as u32, tokens as u32);
+    run(&kernel.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
+    let found = read_halves(&out);
+    let (first, rest) = found.split_at(matrix_rows);
+    assert!(first.iter().any(|x| *x == 65504.0));
+    assert_close(first, &expected[..matrix_rows], 4e-3, "beyond the range");
+    assert_close(rest, &expected[matrix_rows..], 4e-3, "squared relus");
 }
 
 /// Rows beyond the run's tokens may hold anything; they must not reach the results.

@@ -1,11 +1,11 @@
 //! `removal_key.wgsl`, `wkv7.wgsl` and `readout.wgsl`
 
 use bytemuck::bytes_of;
-use thalweg_gpu::{Binding, Workgroups};
-use thalweg_shaders::kernels::{Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
+use thalweg_gpu::{Binding, Feature, Workgroups};
+use thalweg_shaders::kernels::{Number, Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
 use thalweg_shaders::twins::{self, Wkv7Inputs};
 
-use crate::harness::{Noise, assert_close, buffer, read, rows, run};
+use crate::harness::{Noise, assert_close, buffer, context, read, rows, run};
 
 const N: usize = 64;
 const SHAPES: [(usize, usize); 7] = [(1, 1), (1, 40), (2, 3), (7, 5), (8, 4), (9, 40), (65, 3)];
@@ -110,9 +110,11 @@ fn removal_key_is_its_twin() {
 }
 
 #[test]
-fn recurrence_is_its_twin_for_every_number_of_lanes() {
+fn recurrence_is_its_twin() {
     for (tokens, heads) in SHAPES {
-        for (lanes, value) in [(1, Slot::Value), (2, Slot::FirstValue), (4, Slot::Value)] {
+        let [smallest_subgroup, _] = context().adapter().subgroup_sizes;
+        let has_subgroup = context().has(Feature::Subgroup) && smallest_subgroup >= Wkv7::LANES;
+        for (subgroup, value) in [(false, Slot::FirstValue), (has_subgroup, Slot::Value)] {
             let (mut noise, width) = (Noise::new(heads as u64), heads * N);
             let mixed = Mixed::new(&mut noise, tokens, width);
             let mut state = noise.numbers(heads * N * N);
@@ -136,13 +138,13 @@ fn recurrence_is_its_twin_for_every_number_of_lanes() {
                 Binding::Buffer(&state_out),
                 Binding::Buffer(&y_out),
             ];
-            let kernel = Wkv7 { lanes };
+            let kernel = Wkv7 { subgroup };
             run(
                 &kernel.kernel().unwrap(),
                 &bindings,
                 Workgroups::Grid(kernel.workgroups(heads as u32)),
             );
-            let what = format!("[{tokens}, {heads} heads], {lanes} lanes");
+            let what = format!("[{tokens}, {heads} heads], subgroup {subgroup}");
             assert_close(&read(&y_out), &y, 2e-6, &format!("recurrence {what}"));
             assert_close(&read(&state_out), &state, 2e-6, &format!("state {what}"));
         }
@@ -173,12 +175,11 @@ fn readout_is_its_twins() {
             Binding::Buffer(&buffer(&raw)),
             Binding::Buffer(&out),
         ];
-        let grid = Readout.workgroups(width as u32, tokens as u32 + 1);
-        run(
-            &Readout.kernel().unwrap(),
-            &bindings,
-            Workgroups::Grid(grid),
-        );
+        let kernel = Readout {
+            output: Number::F32,
+        };
+        let grid = kernel.workgroups(width as u32, tokens as u32 + 1);
+        run(&kernel.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
         assert_close(
             &read(&out),
             &y,

@@ -8,6 +8,13 @@ use crate::{Error, Hyperparameters};
 
 /// Most tokens whose logits are computed at a time; more are computed in turns.
 const HEAD_ROWS: usize = 64;
+/// Up to so many tokens, products with few rows are divided along their columns, as they would leave most of a device
+/// idle.
+pub(super) const SPLIT_TOKENS: usize = 64;
+/// Into so many parts.
+pub(super) const SPLIT_PARTS: usize = 4;
+/// What time mixing mixes: the inputs of r, w, k, v, a and g.
+const MIXES: usize = 6;
 /// Where the parts of the input buffer begin: as far apart as any device wants its bindings.
 const PART_BYTES: usize = 256;
 
@@ -30,8 +37,8 @@ pub(super) struct Activations {
     inputs: Buffer,
     /// The residual stream, `[tokens, width]`.
     pub(super) x: Buffer,
-    /// Layer-normed x below the row that the last run ended with, `[1 + tokens, width]`.
-    pub(super) normed: Buffer,
+    /// Layer-normed x mixed with its predecessors, `[mixes, tokens, width]`, in the order of the mixes.
+    pub(super) mixes: Buffer,
     /// `[slots, tokens, width]`, see [`Slot`].
     pub(super) mixed: Buffer,
     /// The hidden vectors of the low-rank pairs, one pair after the other, each `[tokens, rank]`, ranks padded to spans.
@@ -42,6 +49,8 @@ pub(super) struct Activations {
     pub(super) y: Buffer,
     /// The input of the output matrix of time mixing, `[tokens, width]`.
     pub(super) gated: Buffer,
+    /// Products that are computed in parts, `[parts, tokens, width]`.
+    pub(super) parts: Buffer,
     /// Hidden channels of channel mixing, `[tokens, ffn]`, padded to spans.
     pub(super) ffn_hidden: Buffer,
     /// Layer-normed x of the rows whose logits are wanted, `[head rows, width]`.
@@ -92,12 +101,13 @@ impl Activations {
                 (2 * PART_BYTES + 4 * capacity) as u64,
             )?,
             x: rows("x", capacity, hp.width)?,
-            normed: rows("normed", capacity + 1, hp.width)?,
+            mixes: rows("mixes", capacity, MIXES * hp.width)?,
             mixed: rows("mixed", capacity, Slot::COUNT as usize * hp.width)?,
             hidden: rows("hidden", capacity, hidden)?,
             rank_spans,
             y: rows("y", capacity, hp.width)?,
             gated: rows("gated", capacity, hp.width)?,
+            parts: rows("parts", SPLIT_PARTS * capacity.min(SPLIT_TOKENS), hp.width)?,
             ffn_hidden: rows("ffn hidden", capacity, padded(hp.ffn))?,
             head_normed: rows("head normed", head_capacity, hp.width)?,
             logits: rows("logits", head_capacity, hp.vocab)?,

@@ -3,7 +3,7 @@
 use bytemuck::bytes_of;
 use thalweg_gpu::{Binding, Work, Workgroups};
 use thalweg_shaders::VEC4_BYTES;
-use thalweg_shaders::kernels::{Embedding, EmbeddingParams, LayerNorm, LayerNormParams};
+use thalweg_shaders::kernels::{Embedding, EmbeddingParams, LayerNorm, LayerNormParams, Number};
 
 use super::activations::Activations;
 use super::products::{Operands, Product, Rows};
@@ -35,7 +35,7 @@ impl Recorder<'_> {
                 Binding::Uniform(bytes_of(&params)),
                 buffers.tokens(),
                 ends.storage.binding(part),
-                Binding::Buffer(&buffers.normed),
+                Binding::Buffer(&buffers.mixes),
             ];
             let workgroups = Embedding { encoding }.workgroups(spans as u32, self.shape.tokens());
             let work = self.row_work(hp.width);
@@ -50,7 +50,7 @@ impl Recorder<'_> {
             hp,
             buffers.rows(),
             (ends.norms(), 0),
-            [&buffers.normed, &buffers.x],
+            [&buffers.mixes, &buffers.x],
         )
     }
 
@@ -75,6 +75,7 @@ impl Recorder<'_> {
             storage: &ends.storage,
             input: &buffers.head_normed,
             output: &buffers.logits,
+            stored_as: Number::F32,
         };
         let input = Rows {
             first: 0,
@@ -89,7 +90,7 @@ impl Recorder<'_> {
 
     /// Norms rows of the first buffer into the second. The norm's vectors are a binding and the weight's first vec4 in
     /// it, which the bias follows.
-    fn layer_norm(
+    pub(super) fn layer_norm(
         &mut self,
         hp: &Hyperparameters,
         rows: Binding<'_>,
@@ -111,7 +112,7 @@ impl Recorder<'_> {
             Binding::Buffer(from),
             Binding::Buffer(to),
         ];
-        let workgroups = LayerNorm { shift: false }.workgroups(self.shape.tokens());
+        let workgroups = LayerNorm.workgroups(self.shape.tokens());
         let work = self.row_work(hp.width);
         self.dispatch(
             Operation::LayerNorm,

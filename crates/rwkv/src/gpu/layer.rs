@@ -4,10 +4,11 @@
 use bytemuck::bytes_of;
 use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
 use thalweg_shaders::kernels::{
-    Epilogue, LayerNorm, LayerNormParams, Readout, RemovalKey, Slot, TimeMixParams,
+    AddParts, AddPartsParams, Epilogue, HIDDEN_SCALE, NormMix, NormMixParams, Number, RemovalKey,
+    Slot, TimeMixParams,
 };
 
-use super::activations::{Activations, Pair, padded};
+use super::activations::{Activations, Pair, SPLIT_PARTS, padded};
 use super::products::{Operands, Product, Rows};
 use super::recorder::{Operation, Recorder};
 use super::session::DeviceState;
@@ -28,38 +29,33 @@ impl LayerStep<'_> {
     /// Adds time mixing to the residual stream.
     pub(super) fn time_mix(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         self.time_mix_branch(recorder)?;
-        self.time_mix_output(recorder, Epilogue::Add, &self.buffers.x)
+        self.time_mix_output(recorder, &self.buffers.x)
     }
 
     /// Adds channel mixing to the residual stream.
     pub(super) fn channel_mix(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         self.channel_mix_branch(recorder)?;
-        self.channel_mix_output(recorder, Epilogue::Add, &self.buffers.x)
+        self.channel_mix_output(recorder, &self.buffers.x)
     }
 
     /// Time mixing up to its last product.
     pub(super) fn time_mix_branch(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         let shift = self.state.att_shift(self.index);
         let norm = [Vector::AttNormWeight, Vector::AttNormBias];
-        self.shifted_norm(recorder, norm, shift)?;
+        self.norm_mix(recorder, norm, &Vector::ATT_MIXES, shift)?;
         self.projections(recorder)?;
         self.low_rank_products(recorder)?;
         self.recurrence(recorder)
     }
 
-    /// The last product of time mixing, into `out`, `[tokens, width]`.
+    /// The last product of time mixing, added to `out`, `[tokens, width]`.
     pub(super) fn time_mix_output(
         &self,
         recorder: &mut Recorder<'_>,
-        epilogue: Epilogue,
         out: &Buffer,
     ) -> Result<(), Error> {
-        let rows = self.width_rows();
-        let output = Product {
-            epilogue,
-            ..Product::new(&self.weights.output, rows, rows)
-        };
-        recorder.products(self.operands(&self.buffers.gated, out), &[output])
+        let product = Product::new(&self.weights.output, self.width_rows(), self.width_rows());
+        self.branch_output(recorder, product, &self.buffers.gated, 1.0, out)
     }
 
     /// Channel mixing up to its last product.
@@ -67,79 +63,141 @@ impl LayerStep<'_> {
         let buffers = self.buffers;
         let shift = self.state.ffn_shift(self.index);
         let norm = [Vector::FfnNormWeight, Vector::FfnNormBias];
-        self.shifted_norm(recorder, norm, shift)?;
+        self.norm_mix(recorder, norm, &[Vector::MixFfn], shift)?;
         let key = Product {
-            mix: Some(self.weights.element(Vector::MixFfn)),
             epilogue: Epilogue::ReluSquared,
-            ..Product::new(&self.weights.ffn_key, self.normed(), self.ffn_rows())
+            ..Product::new(&self.weights.ffn_key, self.mixture(0), self.ffn_rows())
         };
-        recorder.products(self.operands(&buffers.normed, &buffers.ffn_hidden), &[key])
+        let output = recorder.shape.operand();
+        let operands = self.operands(&buffers.mixes, &buffers.ffn_hidden, output);
+        recorder.products(operands, &[key])
     }
 
-    /// The last product of channel mixing, into `out`, `[tokens, width]`.
+    /// The last product of channel mixing, added to `out`, `[tokens, width]`.
     pub(super) fn channel_mix_output(
         &self,
         recorder: &mut Recorder<'_>,
-        epilogue: Epilogue,
         out: &Buffer,
     ) -> Result<(), Error> {
-        let (hidden, rows) = (self.ffn_rows(), self.width_rows());
-        let value = Product {
-            epilogue,
-            ..Product::new(&self.weights.ffn_value, hidden, rows)
+        let product = Product::new(&self.weights.ffn_value, self.ffn_rows(), self.width_rows());
+        // Squared relus that are stored as f16 are scaled.
+        let scale = match recorder.shape.operand() {
+            Number::F16 => 1.0 / HIDDEN_SCALE,
+            Number::F32 => 1.0,
         };
-        recorder.products(self.operands(&self.buffers.ffn_hidden, out), &[value])
+        self.branch_output(recorder, product, &self.buffers.ffn_hidden, scale, out)
     }
 
-    fn shifted_norm(
+    /// A branch's last product, `scale` times what the matrix gives, added to `out`. Where it would leave most of the device idle, it is
+    /// divided along its columns.
+    fn branch_output(
+        &self,
+        recorder: &mut Recorder<'_>,
+        product: Product<'_>,
+        input: &Buffer,
+        scale: f32,
+        out: &Buffer,
+    ) -> Result<(), Error> {
+        if recorder.splits(&product) {
+            return self.split_output(recorder, product, input, scale, out);
+        }
+        let epilogue = match scale {
+            1.0 => Epilogue::Add,
+            _ => Epilogue::AddUnscaled,
+        };
+        let product = Product {
+            epilogue,
+            ..product
+        };
+        recorder.products(self.operands(input, out, Number::F32), &[product])
+    }
+
+    fn split_output(
+        &self,
+        recorder: &mut Recorder<'_>,
+        product: Product<'_>,
+        input: &Buffer,
+        scale: f32,
+        out: &Buffer,
+    ) -> Result<(), Error> {
+        let (tokens, width) = (recorder.shape.tokens(), self.hp.width);
+        let part_stride = tokens as usize * width;
+        let parts: Vec<Product<'_>> = (0..SPLIT_PARTS)
+            .map(|part| product.part(part, SPLIT_PARTS, part_stride))
+            .collect();
+        let operands = self.operands(input, &self.buffers.parts, Number::F32);
+        recorder.products(operands, &parts)?;
+        let params = AddPartsParams {
+            width: width as u32 / 4,
+            parts: SPLIT_PARTS as u32,
+            part_stride: part_stride as u32 / 4,
+            scale,
+        };
+        let bindings = [
+            self.buffers.rows(),
+            Binding::Uniform(bytes_of(&params)),
+            Binding::Buffer(&self.buffers.parts),
+            Binding::Buffer(out),
+        ];
+        let grid = Workgroups::Grid(AddParts.workgroups(width as u32, tokens));
+        let work = recorder.row_work(SPLIT_PARTS * width);
+        recorder.dispatch(Operation::AddParts, &bindings, grid, work)
+    }
+
+    /// Norms x and mixes every row with its predecessor, once for each of `mixes`.
+    fn norm_mix(
         &self,
         recorder: &mut Recorder<'_>,
         [weight, bias]: [Vector; 2],
+        mixes: &[Vector],
         shift: Binding<'_>,
     ) -> Result<(), Error> {
-        let params = LayerNormParams {
-            width: self.hp.width as u32 / 4,
+        let width = self.hp.width as u32 / 4;
+        let params = NormMixParams {
+            width,
             weight: self.weights.vec4(weight),
             bias: self.weights.vec4(bias),
             epsilon: self.hp.layer_norm_eps,
+            mixes: self.weights.vec4(mixes[0]),
+            mix_stride: self.buffers.capacity as u32 * width,
         };
         let bindings = [
             self.buffers.rows(),
             Binding::Uniform(bytes_of(&params)),
             self.weights.vectors(),
             Binding::Buffer(&self.buffers.x),
-            Binding::Buffer(&self.buffers.normed),
+            Binding::Buffer(&self.buffers.mixes),
             shift,
         ];
-        let workgroups = LayerNorm { shift: true }.workgroups(recorder.shape.tokens());
-        let work = recorder.row_work(self.hp.width);
-        recorder.dispatch(
-            Operation::ShiftedLayerNorm,
-            &bindings,
-            Workgroups::Grid(workgroups),
-            work,
-        )
+        let mixes = mixes.len() as u32;
+        let output = recorder.shape.operand();
+        let workgroups = NormMix { mixes, output }.workgroups(recorder.shape.tokens());
+        let work = recorder.row_work(self.hp.width * (1 + mixes as usize));
+        let operation = Operation::NormMix { mixes };
+        recorder.dispatch(operation, &bindings, Workgroups::Grid(workgroups), work)
     }
 
     /// r, k, v, and the first halves of the low-rank pairs.
     fn projections(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         let (weights, buffers) = (self.weights, self.buffers);
-        let mixed_by = |mix, product| Product {
-            mix: Some(weights.element(mix)),
-            ..product
+        let square = |matrix, slot, mix| {
+            let input = self.mixture(mix as usize - Vector::ATT_MIXES[0] as usize);
+            Product::new(matrix, input, self.slot(slot))
         };
-        let square =
-            |matrix, slot, mix| mixed_by(mix, Product::new(matrix, self.normed(), self.slot(slot)));
         let squares = [
             square(&weights.receptance, Slot::Receptance, Vector::MixReceptance),
             square(&weights.key, Slot::Key, Vector::MixKey),
             square(&weights.value, self.value_slot(), Vector::MixValue),
         ];
-        recorder.products(self.operands(&buffers.normed, &buffers.mixed), &squares)?;
+        let operands = self.operands(&buffers.mixes, &buffers.mixed, Number::F32);
+        recorder.products(operands, &squares)?;
 
-        let down = |matrix, which, mix, epilogue| Product {
-            epilogue,
-            ..mixed_by(mix, Product::new(matrix, self.normed(), self.hidden(which)))
+        let down = |matrix, which, mix, epilogue| {
+            let input = self.mixture(mix as usize - Vector::ATT_MIXES[0] as usize);
+            Product {
+                epilogue,
+                ..Product::new(matrix, input, self.hidden(which))
+            }
         };
         let mut halves = vec![
             down(
@@ -169,7 +227,9 @@ impl LayerStep<'_> {
                 Epilogue::Store,
             ));
         }
-        recorder.products(self.operands(&buffers.normed, &buffers.hidden), &halves)
+        let output = recorder.shape.operand();
+        let operands = self.operands(&buffers.mixes, &buffers.hidden, output);
+        recorder.products(operands, &halves)
     }
 
     /// The second halves: decay, in-context learning rate, gate, and the value blended towards the first layer's.
@@ -213,7 +273,8 @@ impl LayerStep<'_> {
                 Vector::ValueBias,
             ));
         }
-        recorder.products(self.operands(&buffers.hidden, &buffers.mixed), &halves)
+        let operands = self.operands(&buffers.hidden, &buffers.mixed, Number::F32);
+        recorder.products(operands, &halves)
     }
 
     /// The removal key, the recurrence, the readout.
@@ -249,7 +310,7 @@ impl LayerStep<'_> {
         )?;
 
         let gated = Binding::Buffer(&buffers.gated);
-        let grid = Workgroups::Grid(Readout.workgroups(width, tokens));
+        let grid = Workgroups::Grid(recorder.readout().workgroups(width, tokens));
         recorder.dispatch(
             Operation::Readout,
             &[rows, params, vectors, mixed, y, gated],
@@ -281,7 +342,12 @@ impl LayerStep<'_> {
         }
     }
 
-    fn operands<'b>(&'b self, input: &'b Buffer, output: &'b Buffer) -> Operands<'b> {
+    fn operands<'b>(
+        &'b self,
+        input: &'b Buffer,
+        output: &'b Buffer,
+        stored_as: Number,
+    ) -> Operands<'b> {
         let (rows, vectors) = (self.buffers.rows(), self.weights.vectors());
         Operands {
             rows,
@@ -289,6 +355,7 @@ impl LayerStep<'_> {
             storage: &self.weights.storage,
             input,
             output,
+            stored_as,
         }
     }
 
@@ -306,10 +373,10 @@ impl LayerStep<'_> {
         }
     }
 
-    /// The normed tokens, each below its predecessor.
-    fn normed(&self) -> Rows {
+    /// A mixture of the normed tokens and their predecessors.
+    fn mixture(&self, index: usize) -> Rows {
         Rows {
-            first: self.hp.width,
+            first: index * self.buffers.capacity * self.hp.width,
             stride: self.hp.width,
         }
     }

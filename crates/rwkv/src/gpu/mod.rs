@@ -16,6 +16,6 @@ mod taps;
 mod upload;
 mod weights;
 
-pub use model::{GpuModel, GpuOptions};
+pub use model::{GpuModel, GpuOptions, Precision};
 pub use session::GpuSession;
 pub use upload::Progress;

@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use thalweg_gguf::GgufFile;
-use thalweg_gpu::{Context, Limits};
+use thalweg_gpu::{Context, Feature, Limits};
 use thalweg_shaders::kernels::{HEAD_SIZE, Matmul};
 
 use super::activations::Activations;
+use super::recorder::MatmulKind;
 use super::upload::Progress;
 use super::weights::{Source, Weights};
 use crate::{Error, Hyperparameters, tensors};
@@ -17,8 +18,21 @@ use crate::{Error, Hyperparameters, tensors};
 pub struct GpuOptions {
     /// The most tokens that are read in one step, 1 to [`GpuModel::largest_chunk`]. More take more memory.
     pub chunk: usize,
-    /// Threads a side of the workgroup of matrix products: 8, 16, or 32 where the device has workgroups of 1,024.
+    /// Threads a side of the workgroup of exact matrix products: 8, 16, or 32 where the device has workgroups of 1,024.
     pub block_size: u32,
+    /// The arithmetic of products with many tokens.
+    pub precision: Precision,
+}
+
+/// The arithmetic of products with many tokens; a single token's are always exact.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats throughout.
+    #[default]
+    Exact,
+    /// Operands rounded to 16-bit floats, sums in 32 bits, on cooperative matrices where the device has them. A device
+    /// without them computes exactly.
+    Fast,
 }
 
 impl Default for GpuOptions {
@@ -26,6 +40,7 @@ impl Default for GpuOptions {
         GpuOptions {
             chunk: 256,
             block_size: Matmul::DEFAULT_BLOCK_SIZE,
+            precision: Precision::Exact,
         }
     }
 }
@@ -107,6 +122,32 @@ impl GpuModel {
     /// Sizes of the model.
     pub fn hyperparameters(&self) -> &Hyperparameters {
         &self.hp
+    }
+
+    /// The arithmetic that the device is up to.
+    pub fn precision(&self) -> Precision {
+        match self.matmul() {
+            MatmulKind::Exact { .. } => Precision::Exact,
+            MatmulKind::Coop { .. } => Precision::Fast,
+        }
+    }
+
+    /// What multiplies matrices with many tokens.
+    pub(super) fn matmul(&self) -> MatmulKind {
+        let adapter = self.context.adapter();
+        let [smallest, subgroup] = adapter.subgroup_sizes;
+        match adapter.coop_size {
+            Some(size)
+                if self.options.precision == Precision::Fast
+                    && self.context.has(Feature::Coop)
+                    && smallest == subgroup =>
+            {
+                MatmulKind::Coop { size, subgroup }
+            }
+            _ => MatmulKind::Exact {
+                block_size: self.options.block_size,
+            },
+        }
     }
 
     /// How it is run.

@@ -2,10 +2,13 @@
 
 use bytemuck::bytes_of;
 use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
-use thalweg_shaders::kernels::{Epilogue, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
+use thalweg_shaders::kernels::{
+    CoopTile, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, Matvec, NO_MIX, Number, pad_jobs,
+};
 use thalweg_shaders::{Encoding, VEC4_BYTES};
 
-use super::recorder::{Operation, Recorder, Shape};
+use super::activations::{SPLIT_PARTS, SPLIT_TOKENS};
+use super::recorder::{MatmulKind, Operation, Recorder, Shape};
 use super::storage::{Matrix, Part, Storage};
 use crate::Error;
 
@@ -15,14 +18,14 @@ use crate::Error;
 pub(super) struct Product<'a> {
     pub(super) matrix: &'a Matrix,
     pub(super) input: Rows,
-    /// First element in vectors of what the token shift mixes by.
-    pub(super) mix: Option<u32>,
     pub(super) output: Rows,
     pub(super) epilogue: Epilogue,
     /// First element in vectors of the epilogue's bias.
     pub(super) bias: u32,
     /// First element in the output of the first layer's values.
     pub(super) first_value: usize,
+    /// Where only some columns are multiplied: the first of them, and how many.
+    pub(super) columns: Option<(usize, usize)>,
 }
 
 /// Rows within a buffer, in elements.
@@ -38,7 +41,7 @@ impl<'a> Product<'a> {
         Product {
             matrix,
             input,
-            mix: None,
+            columns: None,
             output,
             epilogue: Epilogue::Store,
             bias: 0,
@@ -46,16 +49,43 @@ impl<'a> Product<'a> {
         }
     }
 
+    /// Whether it can be divided along its columns into so many equal parts.
+    pub(super) fn is_divisible(&self, parts: usize) -> bool {
+        let columns = self.matrix.columns;
+        let block = self.matrix.encoding.contiguous_columns();
+        block.is_some_and(|block| columns.is_multiple_of(block * parts))
+    }
+
+    /// One of `parts` products over a part of the columns each, whose results are `stride` elements apart. It must be
+    /// divisible by them.
+    pub(super) fn part(&self, part: usize, parts: usize, stride: usize) -> Product<'a> {
+        let columns = self.matrix.columns / parts;
+        Product {
+            columns: Some((part * columns, columns)),
+            input: Rows {
+                first: self.input.first + part * columns,
+                ..self.input
+            },
+            output: Rows {
+                first: self.output.first + part * stride,
+                ..self.output
+            },
+            ..*self
+        }
+    }
+
+    /// The job, in which `weights` is counted from the beginning of the part.
     fn job(&self, part: &Part) -> Job {
         let encoding = self.matrix.encoding;
+        let (first_column, columns) = self.columns.unwrap_or((0, self.matrix.columns));
         Job {
-            weights: 0, // known when the binding is
+            weights: (encoding.row_bytes(first_column) / VEC4_BYTES) as u32,
             weights_stride: (encoding.row_bytes(self.matrix.columns) / VEC4_BYTES) as u32,
             rows: part.rows as u32,
-            spans: encoding.spans(self.matrix.columns) as u32,
+            spans: encoding.spans(columns) as u32,
             input: self.input.first as u32 / 4,
             input_stride: self.input.stride as u32 / 4,
-            mix: self.mix.map_or(NO_MIX, |first| first / 4),
+            mix: NO_MIX,
             output: (self.output.first + part.first_row) as u32,
             output_stride: self.output.stride as u32,
             epilogue: self.epilogue as u32,
@@ -73,6 +103,8 @@ pub(super) struct Operands<'a> {
     pub(super) storage: &'a Storage,
     pub(super) input: &'a Buffer,
     pub(super) output: &'a Buffer,
+    /// What the output is stored as.
+    pub(super) stored_as: Number,
 }
 
 /// Jobs that one dispatch can do.
@@ -111,8 +143,11 @@ impl Recorder<'_> {
             jobs,
         } = group;
         let placed = |(offset, job): &(u64, Job)| {
-            let weights = ((offset - range.offset) / VEC4_BYTES as u64) as u32;
-            Job { weights, ..*job }
+            let first = ((offset - range.offset) / VEC4_BYTES as u64) as u32;
+            Job {
+                weights: first + job.weights,
+                ..*job
+            }
         };
         let jobs: Vec<Job> = jobs.iter().map(placed).collect();
         let padded = pad_jobs(&jobs);
@@ -124,35 +159,84 @@ impl Recorder<'_> {
             Binding::Buffer(operands.input),
             Binding::Buffer(operands.output),
         ];
-        let operation = Operation::Product { encoding, lanes };
-        let workgroups = self.product_workgroups(encoding, lanes, &jobs);
+        let (operation, workgroups) =
+            self.product_operation(encoding, lanes, operands.stored_as, &jobs);
         let work = product_work(&jobs, self.shape.tokens());
         self.dispatch(operation, &bindings, workgroups, work)
     }
 
-    fn product_workgroups(&self, encoding: Encoding, lanes: u32, jobs: &[Job]) -> Workgroups {
+    fn product_operation(
+        &self,
+        encoding: Encoding,
+        lanes: u32,
+        output: Number,
+        jobs: &[Job],
+    ) -> (Operation, Workgroups) {
         let count = jobs.len() as u32;
         let rows = jobs.iter().map(|job| job.rows).max().unwrap_or_default();
+        let plain = Operation::Product { encoding, lanes };
         match self.shape {
             Shape::Few { columns } => {
                 let limit = self.context().limits().workgroups_per_dimension;
-                let workgroups = Matvec {
+                let matvec = Matvec {
                     encoding,
                     columns,
                     lanes,
-                }
-                .workgroups(rows);
+                };
+                let workgroups = matvec.workgroups(rows);
                 let folds = workgroups.div_ceil(limit);
-                Workgroups::Grid([workgroups.div_ceil(folds), folds, count])
+                let grid = [workgroups.div_ceil(folds), folds, count];
+                (plain, Workgroups::Grid(grid))
             }
-            Shape::Many { tokens, block_size } => Workgroups::Grid(
-                Matmul {
+            Shape::Many {
+                tokens,
+                matmul: MatmulKind::Exact { block_size },
+            } => {
+                let matmul = Matmul {
                     encoding,
                     block_size,
-                }
-                .workgroups(count, rows, tokens),
-            ),
+                };
+                let grid = matmul.workgroups(count, rows, tokens);
+                (plain, Workgroups::Grid(grid))
+            }
+            Shape::Many {
+                tokens,
+                matmul: MatmulKind::Coop { size, subgroup },
+            } => {
+                let all_rows = jobs.iter().map(|job| job.rows).sum();
+                let matmul = MatmulCoop {
+                    encoding,
+                    size,
+                    subgroup,
+                    tile: coop_tile(all_rows, tokens),
+                    output,
+                };
+                let grid = matmul.workgroups(count, rows, tokens);
+                (Operation::CoopProduct(matmul), Workgroups::Grid(grid))
+            }
         }
+    }
+
+    /// Whether a product had better be divided along its columns.
+    pub(super) fn splits(&self, product: &Product<'_>) -> bool {
+        let tokens = self.shape.tokens() as usize;
+        matches!(self.shape, Shape::Many { .. })
+            && tokens <= SPLIT_TOKENS
+            && product.is_divisible(SPLIT_PARTS)
+    }
+}
+
+/// The tile for products of so many rows in all with so many tokens: the largest of which there are enough to keep every
+/// unit of a large device busy.
+fn coop_tile(rows: u32, tokens: u32) -> CoopTile {
+    if tokens <= 16 {
+        CoopTile::NARROW
+    } else if tokens <= 64 {
+        CoopTile::SMALL
+    } else if rows >= 5120 && tokens >= 512 {
+        CoopTile::LARGE
+    } else {
+        CoopTile::MEDIUM
     }
 }
 

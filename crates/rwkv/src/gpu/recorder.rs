@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use thalweg_gpu::{Binding, Context, Pipeline, Plan, PlanBuilder, Work, Workgroups};
-use thalweg_shaders::kernels::Kernel;
+use thalweg_gpu::{Binding, Context, Feature, Pipeline, Plan, PlanBuilder, Work, Workgroups};
+use thalweg_shaders::kernels::{Kernel, Matmul, Number};
 use thalweg_shaders::{Encoding, kernels};
 
 use crate::Error;
@@ -13,8 +13,17 @@ use crate::Error;
 pub(super) enum Shape {
     /// At most so many tokens, one of [`kernels::Matvec::COLUMNS`].
     Few { columns: u32 },
-    /// Up to a chunk of tokens.
-    Many { tokens: u32, block_size: u32 },
+    /// Up to so many tokens.
+    Many { tokens: u32, matmul: MatmulKind },
+}
+
+/// What multiplies matrices with many tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum MatmulKind {
+    /// 32-bit floats, with so many threads a side of the workgroup.
+    Exact { block_size: u32 },
+    /// Cooperative matrices of this size, for subgroups of that size.
+    Coop { size: u32, subgroup: u32 },
 }
 
 impl Shape {
@@ -23,6 +32,27 @@ impl Shape {
         match self {
             Shape::Few { columns } => columns,
             Shape::Many { tokens, .. } => tokens,
+        }
+    }
+
+    /// What the inputs of products are stored as.
+    pub(super) fn operand(self) -> Number {
+        match self {
+            Shape::Many {
+                matmul: MatmulKind::Coop { .. },
+                ..
+            } => Number::F16,
+            _ => Number::F32,
+        }
+    }
+}
+
+impl MatmulKind {
+    /// Threads a side of the workgroup of what is not multiplied on cooperative matrices.
+    pub(super) fn block_size(self) -> u32 {
+        match self {
+            MatmulKind::Exact { block_size } => block_size,
+            MatmulKind::Coop { .. } => Matmul::DEFAULT_BLOCK_SIZE,
         }
     }
 }
@@ -40,8 +70,10 @@ pub(super) struct Recorder<'c> {
 pub(super) enum Operation {
     Embedding(Encoding),
     LayerNorm,
-    ShiftedLayerNorm,
+    NormMix { mixes: u32 },
     Product { encoding: Encoding, lanes: u32 },
+    CoopProduct(kernels::MatmulCoop),
+    AddParts,
     RemovalKey,
     Wkv7,
     Readout,
@@ -90,22 +122,34 @@ impl<'c> Recorder<'c> {
         Ok(self.plan.build()?)
     }
 
-    /// Lanes a row of the recurrence's state: a single token is over before lanes get into each other's way.
+    /// The recurrence: on subgroups where the device's are large enough.
     pub(super) fn recurrence(&self) -> kernels::Wkv7 {
-        match self.shape {
-            Shape::Few { .. } => kernels::Wkv7 { lanes: 4 },
-            Shape::Many { .. } => kernels::Wkv7 { lanes: 1 },
+        let [smallest, _] = self.context.adapter().subgroup_sizes;
+        let subgroup = self.context.has(Feature::Subgroup) && smallest >= kernels::Wkv7::LANES;
+        kernels::Wkv7 { subgroup }
+    }
+
+    /// The readout.
+    pub(super) fn readout(&self) -> kernels::Readout {
+        kernels::Readout {
+            output: self.shape.operand(),
         }
     }
 
     fn kernel(&self, operation: Operation) -> Result<Kernel, Error> {
         Ok(match operation {
             Operation::Embedding(encoding) => kernels::Embedding { encoding }.kernel(),
-            Operation::LayerNorm => kernels::LayerNorm { shift: false }.kernel(),
-            Operation::ShiftedLayerNorm => kernels::LayerNorm { shift: true }.kernel(),
+            Operation::LayerNorm => kernels::LayerNorm.kernel(),
+            Operation::NormMix { mixes } => kernels::NormMix {
+                mixes,
+                output: self.shape.operand(),
+            }
+            .kernel(),
+            Operation::AddParts => kernels::AddParts.kernel(),
+            Operation::CoopProduct(product) => product.kernel(),
             Operation::RemovalKey => kernels::RemovalKey.kernel(),
             Operation::Wkv7 => self.recurrence().kernel(),
-            Operation::Readout => kernels::Readout.kernel(),
+            Operation::Readout => self.readout().kernel(),
             Operation::Product { encoding, lanes } => match self.shape {
                 Shape::Few { columns } => kernels::Matvec {
                     encoding,
@@ -113,9 +157,9 @@ impl<'c> Recorder<'c> {
                     lanes,
                 }
                 .kernel(),
-                Shape::Many { block_size, .. } => kernels::Matmul {
+                Shape::Many { matmul, .. } => kernels::Matmul {
                     encoding,
-                    block_size,
+                    block_size: matmul.block_size(),
                 }
                 .kernel(),
             },

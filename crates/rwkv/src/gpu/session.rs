@@ -196,15 +196,16 @@ impl GpuSession {
     }
 
     fn fitting_shape(&self, tokens: usize, capacity: usize) -> Shape {
-        let few = Matvec::COLUMNS
-            .into_iter()
-            .find(|columns| tokens <= *columns as usize && *columns as usize <= capacity);
-        match few {
-            Some(columns) => Shape::Few { columns },
-            None => Shape::Many {
-                tokens: capacity as u32,
-                block_size: self.model.options.block_size,
-            },
+        let fits = |most: u32| tokens <= most as usize && most as usize <= capacity;
+        if let Some(columns) = Matvec::COLUMNS.into_iter().find(|columns| fits(*columns)) {
+            return Shape::Few { columns };
+        }
+        Shape::Many {
+            tokens: PLAN_TOKENS
+                .into_iter()
+                .find(|most| fits(*most))
+                .unwrap_or(capacity as u32),
+            matmul: self.model.matmul(),
         }
     }
 
@@ -229,6 +230,9 @@ impl GpuSession {
         Ok(())
     }
 }
+
+/// Most tokens of the plans that are made besides one for the whole chunk: large tiles waste time on few tokens.
+const PLAN_TOKENS: [u32; 3] = [16, 64, 256];
 
 /// The head of a step takes one row.
 const ONE: Shape = Shape::Few { columns: 1 };

@@ -1,11 +1,12 @@
 //! A forward pass with a look inside the layers, for comparing it with another implementation.
 
 use thalweg_gpu::Buffer;
-use thalweg_shaders::kernels::{Epilogue, Rows, Slot};
+use thalweg_shaders::kernels::{Rows, Slot};
 
 use super::GpuSession;
 use super::layer::LayerStep;
 use super::recorder::Recorder;
+use super::weights::Vector;
 use crate::{Error, Taps};
 
 impl GpuSession {
@@ -47,8 +48,9 @@ impl GpuSession {
         };
         let buffers = &self.buffers;
         taps.record("layer_input", &rows(&buffers.x, 0)?);
+        self.tap_norm(step, tokens, Vector::AttNormWeight)?;
+        taps.record("att_norm", &rows(&buffers.y, 0)?);
         self.run_recorded(tokens, |recorder| step.time_mix_branch(recorder))?;
-        taps.record("att_norm", &rows(&buffers.normed, 1)?);
         for (name, slot) in [
             ("r", Slot::Receptance),
             ("w", Slot::Decay),
@@ -65,21 +67,33 @@ impl GpuSession {
         }
         taps.record("wkv_out", &rows(&buffers.y, 0)?);
         // What a branch adds is never by itself in memory: it is computed once more, into a buffer that is free.
+        self.model.context.clear(&buffers.y)?;
         self.run_recorded(tokens, |recorder| {
-            step.time_mix_output(recorder, Epilogue::Store, &buffers.y)?;
-            step.time_mix_output(recorder, Epilogue::Add, &buffers.x)
+            step.time_mix_output(recorder, &buffers.y)?;
+            step.time_mix_output(recorder, &buffers.x)
         })?;
         taps.record("time_mix_out", &rows(&buffers.y, 0)?);
 
+        self.tap_norm(step, tokens, Vector::FfnNormWeight)?;
+        taps.record("ffn_norm", &rows(&buffers.y, 0)?);
         self.run_recorded(tokens, |recorder| step.channel_mix_branch(recorder))?;
-        taps.record("ffn_norm", &rows(&buffers.normed, 1)?);
+        self.model.context.clear(&buffers.y)?;
         self.run_recorded(tokens, |recorder| {
-            step.channel_mix_output(recorder, Epilogue::Store, &buffers.y)?;
-            step.channel_mix_output(recorder, Epilogue::Add, &buffers.x)
+            step.channel_mix_output(recorder, &buffers.y)?;
+            step.channel_mix_output(recorder, &buffers.x)
         })?;
         taps.record("channel_mix_out", &rows(&buffers.y, 0)?);
         taps.record("layer_output", &rows(&buffers.x, 0)?);
         Ok(())
+    }
+
+    /// Normed x, which is never by itself in memory either, into y.
+    fn tap_norm(&self, step: &LayerStep<'_>, tokens: usize, weight: Vector) -> Result<(), Error> {
+        let (hp, buffers) = (&self.model.hp, &self.buffers);
+        let norm = (step.weights.vectors(), step.weights.vec4(weight));
+        self.run_recorded(tokens, |recorder| {
+            recorder.layer_norm(hp, buffers.rows(), norm, [&buffers.x, &buffers.y])
+        })
     }
 
     fn run_recorded(

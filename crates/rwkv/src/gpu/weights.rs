@@ -34,6 +34,18 @@ pub(super) enum Vector {
     MixFfn,
 }
 
+impl Vector {
+    /// The mixes of time mixing, which lie one after the other.
+    pub(super) const ATT_MIXES: [Vector; 6] = [
+        Vector::MixReceptance,
+        Vector::MixDecay,
+        Vector::MixKey,
+        Vector::MixValue,
+        Vector::MixIclr,
+        Vector::MixGate,
+    ];
+}
+
 /// The tensors that hold the vectors, in the same order.
 const VECTOR_TENSORS: [&str; 14] = [
     "attn_norm.weight",

@@ -33,6 +33,7 @@ fn synth_tiny_agrees_with_float64_whatever_the_block_size() {
         check(GpuOptions {
             chunk: 128,
             block_size,
+            ..GpuOptions::default()
         });
     }
 }

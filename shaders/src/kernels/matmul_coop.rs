@@ -1,0 +1,129 @@
+//! `matmul_coop.wgsl`: products on cooperative matrices.
+
+use minijinja::context;
+
+use super::product::{BINDINGS, HIDDEN_SCALE, MAX_JOBS};
+use super::template::render;
+use super::{Kernel, Number, Variant};
+use crate::{Encoding, Error};
+
+/// A matrix times many tokens on cooperative matrices: operands are rounded to f16, sums are f32. Bindings: rows, jobs,
+/// vectors, weights, input (f16), out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MatmulCoop {
+    /// How the matrices are encoded.
+    pub encoding: Encoding,
+    /// Rows and columns of the device's square matrices: 16 or 8.
+    pub size: u32,
+    /// Invocations of a subgroup, which must be of that size on the device.
+    pub subgroup: u32,
+    /// How the work is divided.
+    pub tile: CoopTile,
+    /// What the results are stored as.
+    pub output: Number,
+}
+
+/// What a workgroup computes at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CoopTile {
+    /// Subgroups side by side along the rows.
+    pub subgroup_rows: u32,
+    /// Subgroups side by side along the tokens.
+    pub subgroup_tokens: u32,
+    /// Matrices of sums that a subgroup holds along the rows.
+    pub rows: u32,
+    /// Matrices of sums that a subgroup holds along the tokens.
+    pub tokens: u32,
+    /// Spans of 32 columns that are decoded at a time.
+    pub steps: u32,
+}
+
+impl CoopTile {
+    /// For products large enough to fill a device with large tiles: 128 rows by 128 tokens.
+    pub const LARGE: CoopTile = CoopTile::new([2, 4], [4, 2], 2);
+    /// 128 rows by 64 tokens.
+    pub const MEDIUM: CoopTile = CoopTile::new([2, 2], [4, 2], 1);
+    /// 64 rows by 64 tokens.
+    pub const SMALL: CoopTile = CoopTile::new([2, 2], [2, 2], 2);
+    /// 32 rows by 16 tokens: for the few tokens of a batch.
+    pub const NARROW: CoopTile = CoopTile::new([2, 1], [1, 1], 4);
+    /// The tiles that there are kernels for.
+    pub const ALL: [CoopTile; 4] = [
+        CoopTile::LARGE,
+        CoopTile::MEDIUM,
+        CoopTile::SMALL,
+        CoopTile::NARROW,
+    ];
+
+    const fn new(subgroups: [u32; 2], matrices: [u32; 2], steps: u32) -> CoopTile {
+        CoopTile {
+            subgroup_rows: subgroups[0],
+            subgroup_tokens: subgroups[1],
+            rows: matrices[0],
+            tokens: matrices[1],
+            steps,
+        }
+    }
+
+    /// Its extent in rows and tokens with matrices of `size`.
+    pub fn extent(&self, size: u32) -> [u32; 2] {
+        [
+            self.subgroup_rows * self.rows * size,
+            self.subgroup_tokens * self.tokens * size,
+        ]
+    }
+}
+
+impl MatmulCoop {
+    /// The kernel.
+    ///
+    /// # Errors
+    /// The template has a defect.
+    pub fn kernel(&self) -> Result<Kernel, Error> {
+        let MatmulCoop {
+            encoding,
+            size,
+            subgroup,
+            tile,
+            output,
+        } = *self;
+        let CoopTile {
+            subgroup_rows,
+            subgroup_tokens,
+            rows,
+            tokens,
+            steps,
+        } = tile;
+        let [tile_rows, tile_tokens] = tile.extent(size);
+        let name = format!(
+            "matmul_coop.{}.{tile_rows}x{tile_tokens}.{}",
+            encoding.name(),
+            output.name()
+        );
+        let values = context! {
+            encoding => encoding.template(), max_jobs => MAX_JOBS, hidden_scale => HIDDEN_SCALE, input => "f16", output => output.name(),
+            size, subgroup, subgroup_rows, subgroup_tokens, rows, tokens, steps,
+        };
+        let subgroups = subgroup_rows * subgroup_tokens;
+        let column_bytes = 8 * (8 * steps + 2);
+        Ok(Kernel {
+            variant: Variant {
+                f16: true,
+                coop: true,
+                ..Variant::PLAIN
+            },
+            wgsl: render(&name, "matmul_coop.wgsl", values)?,
+            bindings: BINDINGS,
+            constants: vec![],
+            workgroup_size: [subgroups * subgroup, 1, 1],
+            workgroup_bytes: (tile_rows + tile_tokens) * column_bytes + subgroups * size * size * 4,
+            name,
+        })
+    }
+
+    /// The grid for `jobs` jobs, the largest of `rows` rows, and at most `tokens` tokens.
+    pub fn workgroups(&self, jobs: u32, rows: u32, tokens: u32) -> [u32; 3] {
+        let [tile_rows, tile_tokens] = self.tile.extent(self.size);
+        [rows.div_ceil(tile_rows), tokens.div_ceil(tile_tokens), jobs]
+    }
+}

@@ -1,0 +1,68 @@
+//! `norm_mix.wgsl`
+
+use bytemuck::{Pod, Zeroable};
+use minijinja::context;
+
+use super::template::render;
+use super::{Binding, Kernel, Number};
+use crate::Error;
+
+/// Layer norm and token shift. Bindings: rows, params, vectors, x `[tokens, width]`, out `[mixes, tokens, width]`,
+/// shift `[width]`: the normed row before the first, which the last one replaces.
+#[derive(Debug, Clone, Copy)]
+pub struct NormMix {
+    /// Mixtures of each row and its predecessor: one of [`NormMix::MIXES`].
+    pub mixes: u32,
+    /// What they are stored as.
+    pub output: Number,
+}
+
+/// Parameters of [`NormMix`].
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct NormMixParams {
+    /// vec4s of a row.
+    pub width: u32,
+    /// First vec4 of the norm's weight in vectors.
+    pub weight: u32,
+    /// First vec4 of the norm's bias in vectors.
+    pub bias: u32,
+    /// What is added to the variance.
+    pub epsilon: f32,
+    /// First vec4 in vectors of what the first mixture mixes by; the others follow.
+    pub mixes: u32,
+    /// vec4s from a mixture of the first row to the next mixture of it.
+    pub mix_stride: u32,
+}
+
+const WORKGROUP: u32 = 256;
+
+impl NormMix {
+    /// The numbers of mixtures: that of channel mixing and that of time mixing.
+    pub const MIXES: [u32; 2] = [1, 6];
+
+    /// The kernel.
+    ///
+    /// # Errors
+    /// The template has a defect.
+    pub fn kernel(&self) -> Result<Kernel, Error> {
+        use Binding::{Read, ReadWrite, Uniform};
+        let NormMix { mixes, output } = *self;
+        let name = format!("norm_mix.{mixes}.{}", output.name());
+        let values = context! { mixes, output => output.name() };
+        Ok(Kernel {
+            variant: output.variant(),
+            wgsl: render(&name, "norm_mix.wgsl", values)?,
+            bindings: &[Read, Uniform, Read, Read, ReadWrite, ReadWrite],
+            constants: vec![("WORKGROUP", WORKGROUP.into())],
+            workgroup_size: [WORKGROUP, 1, 1],
+            workgroup_bytes: 4 * WORKGROUP,
+            name,
+        })
+    }
+
+    /// The grid for at most `rows` rows.
+    pub fn workgroups(&self, rows: u32) -> [u32; 3] {
+        [rows, 1, 1]
+    }
+}

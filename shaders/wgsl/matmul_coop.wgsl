@@ -1,0 +1,134 @@
+enable f16;
+enable wgpu_cooperative_matrix;
+// Matrix times many tokens on cooperative matrices: operands rounded to f16, sums in f32. A workgroup computes a tile of
+// TILE_ROWS rows by TILE_TOKENS tokens, {{ steps }} spans of 32 columns at a time, which it decodes into workgroup memory. Its
+// subgroups form a grid of {{ subgroup_rows }} (rows) by {{ subgroup_tokens }} (tokens); each holds {{ rows }} x {{ tokens }} matrices of sums. Twin: twins::matmul.
+{% include "jobs.wgsl" %}
+const SIZE = {{ size }}u; // of the square matrices
+const TILE_ROWS = {{ subgroup_rows * rows * size }}u;
+const TILE_TOKENS = {{ subgroup_tokens * tokens * size }}u;
+const WORKGROUP = {{ subgroup_rows * subgroup_tokens * subgroup }}u;
+const STEP = {{ steps * 8 }}u; // vec4s of a row's columns in a step
+const STRIDE = STEP + 2u;      // vec4s from row to row of a tile: the gap spreads rows over the banks
+
+var<workgroup> weight_tile: array<vec4<f16>, {{ subgroup_rows * rows * size * (steps * 8 + 2) }}>; // [rows, columns]
+var<workgroup> input_tile: array<vec4<f16>, {{ subgroup_tokens * tokens * size * (steps * 8 + 2) }}>; // [tokens, columns]
+var<workgroup> sums: array<f32, {{ subgroup_rows * subgroup_tokens * size * size }}>; // a matrix of each subgroup: [tokens, rows]
+
+{% set workgroup = subgroup_rows * subgroup_tokens * subgroup %}
+{% set weight_loads = (subgroup_rows * rows * size * steps + workgroup - 1) // workgroup %}
+{% set input_loads = subgroup_tokens * tokens * size * steps * 8 // workgroup %}
+{% macro load() %}
+        {% for l in range(weight_loads) %}
+        {
+            let i = local + {{ l * workgroup }}u;
+            let row = min(first_row + i / {{ steps }}u, job.rows - 1u);
+            packed{{ l }} = fetch(job.weights + row * job.weights_stride, job.spans, min(span + i % {{ steps }}u, job.spans - 1u));
+        }
+        {% endfor %}
+        {% for l in range(input_loads) %}
+        {
+            let i = local + {{ l * workgroup }}u;
+            let token = min(first_token + i / STEP, rows.count - 1u);
+            input{{ l }} = load_input(job, token, min(span + (i % STEP) / 8u, job.spans - 1u), i % 8u);
+        }
+        {% endfor %}
+{% endmacro %}
+
+// vec4 `index` of a span's 32 columns of a token's input.
+fn load_input(job: Job, token: u32, span: u32, index: u32) -> vec4<f16> {
+    let column = (first_column(span) + (index / 4u) * HALF_STRIDE) / 4u + index % 4u;
+    return input[job.input + token * job.input_stride + column];
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let job = jobs[workgroup.z];
+    let first_row = workgroup.x * TILE_ROWS;
+    let first_token = workgroup.y * TILE_TOKENS;
+    if (first_row >= job.rows) { // two conditions apart: naga takes a short-circuit for non-uniform
+        return;
+    }
+    if (first_token >= rows.count) {
+        return;
+    }
+    let subgroup = local / {{ subgroup }}u;
+    let lane = local % {{ subgroup }}u;
+    let subgroup_row = (subgroup % {{ subgroup_rows }}u) * {{ rows * size }}u;
+    let subgroup_token = (subgroup / {{ subgroup_rows }}u) * {{ tokens * size }}u;
+    {% for r in range(rows) %}
+    {% for t in range(tokens) %}
+    var sum{{ r }}_{{ t }}: coop_mat{{ size }}x{{ size }}<f32, C>;
+    {% endfor %}
+    {% endfor %}
+    {% for l in range(weight_loads) %}
+    var packed{{ l }}: Packed;
+    {% endfor %}
+    {% for l in range(input_loads) %}
+    var input{{ l }}: vec4<f16>;
+    {% endfor %}
+
+    var span = 0u;
+    {{ load() }}
+    while (span < job.spans) {
+        {% for l in range(weight_loads) %}
+        {
+            let i = local + {{ l * workgroup }}u;
+            {% if (l + 1) * workgroup > subgroup_rows * rows * size * steps %}
+            if (i < TILE_ROWS * {{ steps }}u)
+            {% endif %}
+            {
+                let at = (i / {{ steps }}u) * STRIDE + (i % {{ steps }}u) * 8u;
+                let of_span = min(span + i % {{ steps }}u, job.spans - 1u);
+                {% if steps > 1 %}
+                let used = f16(span + i % {{ steps }}u < job.spans); // columns beyond the last are zeros
+                {% endif %}
+                {% for half in range(2) %}
+                let decoded{{ half }} = decode(packed{{ l }}, of_span, {{ half }}u);
+                {% for c in range(4) %}
+                weight_tile[at + {{ 4 * half + c }}u] = {% if steps > 1 %}used * {% endif %}vec4<f16>(decoded{{ half }}.scale * decoded{{ half }}.quants[{{ c }}] + decoded{{ half }}.offset);
+                {% endfor %}
+                {% endfor %}
+            }
+        }
+        {% endfor %}
+        {% for l in range(input_loads) %}
+        {
+            let i = local + {{ l * workgroup }}u;
+            input_tile[(i / STEP) * STRIDE + i % STEP] = input{{ l }};
+        }
+        {% endfor %}
+        workgroupBarrier();
+        span += {{ steps }}u;
+        {{ load() }}
+        {% for k in range(steps * 32 // size) %}
+        {
+            {% for t in range(tokens) %}
+            let x{{ t }} = coopLoad<coop_mat{{ size }}x{{ size }}<f16, B>>(&input_tile[(subgroup_token + {{ t * size }}u) * STRIDE + {{ k * size // 4 }}u], STRIDE);
+            {% endfor %}
+            {% for r in range(rows) %}
+            let w{{ r }} = coopLoadT<coop_mat{{ size }}x{{ size }}<f16, A>>(&weight_tile[(subgroup_row + {{ r * size }}u) * STRIDE + {{ k * size // 4 }}u], STRIDE);
+            {% for t in range(tokens) %}
+            sum{{ r }}_{{ t }} = coopMultiplyAdd(w{{ r }}, x{{ t }}, sum{{ r }}_{{ t }});
+            {% endfor %}
+            {% endfor %}
+        }
+        {% endfor %}
+        workgroupBarrier(); // all have read the tiles
+    }
+
+    {% for r in range(rows) %}
+    {% for t in range(tokens) %}
+    coopStore(sum{{ r }}_{{ t }}, &sums[subgroup * SIZE * SIZE], SIZE);
+    workgroupBarrier();
+    for (var i = lane; i < SIZE * SIZE; i += {{ subgroup }}u) {
+        let row = first_row + subgroup_row + {{ r * size }}u + i % SIZE;
+        let token = first_token + subgroup_token + {{ t * size }}u + i / SIZE;
+        if (row < job.rows && token < rows.count) {
+            finish(job, token, row, sums[subgroup * SIZE * SIZE + i]);
+        }
+    }
+    workgroupBarrier();
+    {% endfor %}
+    {% endfor %}
+}
