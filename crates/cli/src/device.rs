@@ -1,5 +1,7 @@
 //! Which device computes: the flags that say so, and the choice that they come to.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use thalweg_gpu::{Context, DeviceRequest, DeviceSelector, Error, Feature, Listing};
 
@@ -43,10 +45,14 @@ pub(crate) enum Choice {
 }
 
 impl DeviceFlags {
-    /// The device to compute on; none is the CPU.
-    pub(crate) fn open(&self) -> Result<Option<Context>, Failure> {
+    /// The device to compute on; none is the CPU. Compiled kernels are kept in the given folder.
+    pub(crate) fn open(&self, pipeline_cache: Option<PathBuf>) -> Result<Option<Context>, Failure> {
         let Some(request) = self.request()? else {
             return Ok(None);
+        };
+        let request = DeviceRequest {
+            pipeline_cache,
+            ..request
         };
         match Context::new(&request) {
             Ok(context) => Ok(Some(context)),
@@ -88,6 +94,7 @@ impl DeviceFlags {
             backend,
             device: self.device.clone(),
             features_off: self.features_off.clone(),
+            pipeline_cache: None,
         }))
     }
 

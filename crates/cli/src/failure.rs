@@ -75,6 +75,7 @@ impl From<thalweg_rwkv::Error> for Failure {
         match error {
             thalweg_rwkv::Error::Gguf(error) => error.into(),
             thalweg_rwkv::Error::Gpu(error) => error.into(),
+            thalweg_rwkv::Error::Cancelled => Self::Interrupted,
             error @ (thalweg_rwkv::Error::Setting { .. } | thalweg_rwkv::Error::Kernel(_)) => {
                 Self::Device(with_sources(&error))
             }

@@ -58,6 +58,10 @@ pub(crate) struct ComputeFlags {
     /// Look at every weight before the start and refuse infinite ones
     #[arg(long)]
     pub(crate) check_tensors: bool,
+
+    /// Neither use nor keep compiled kernels in the user's cache folder (THALWEG_CACHE_DIR names another)
+    #[arg(long)]
+    pub(crate) no_cache: bool,
 }
 
 /// The arithmetic of a forward pass.

@@ -24,6 +24,22 @@ pub(crate) fn watch() -> &'static AtomicBool {
     &RAISED
 }
 
+/// Runs `action` as one that can stop gracefully: the first Ctrl-C only raises the flag that it is given.
+///
+/// # Errors
+/// [`Failure::Interrupted`] if that happened and the action went on to its end all the same; the action's own.
+pub(crate) fn watch_during<T>(
+    action: impl FnOnce(&AtomicBool) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let was_watched = WATCHED.swap(true, Ordering::Relaxed);
+    let result = action(&RAISED);
+    WATCHED.store(was_watched, Ordering::Relaxed);
+    match result {
+        Ok(_) if RAISED.load(Ordering::Relaxed) => Err(Failure::Interrupted),
+        result => result,
+    }
+}
+
 /// Lowers the flag, so that the next Ctrl-C is a first one again. Returns whether it was raised.
 pub(crate) fn lower() -> bool {
     RAISED.swap(false, Ordering::Relaxed)

@@ -3,6 +3,7 @@
 //! One file a command under [`commands`]; the flags that several commands share stand in [`flags`]. Standard output
 //! carries results alone; progress, summaries and errors go to standard error.
 
+mod cache;
 mod cli;
 mod commands;
 mod demo;

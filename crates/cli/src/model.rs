@@ -1,19 +1,22 @@
 //! From the flags to a session that can be run.
 
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use thalweg_bench::Device;
 use thalweg_engine::ChunkSize;
 use thalweg_gguf::GgufFile;
 use thalweg_gpu::{Adapter, AdapterKind, Context};
 use thalweg_rwkv::{
-    CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Hyperparameters, Session,
+    CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Hyperparameters, Progress, Session,
 };
 
 use crate::failure::Failure;
 use crate::flags::{ComputeFlags, ModelFlags, ModelPath};
-use crate::{demo, output};
+use crate::output::BytesProgress;
+use crate::{cache, demo, interrupt, output};
 
 /// A model ready to read its first token.
 pub(crate) struct Model {
@@ -23,6 +26,21 @@ pub(crate) struct Model {
     pub(crate) block_size: Option<u32>,
     /// What computes, for summaries.
     pub(crate) device: String,
+    /// Keeps what was compiled for the session, once that is done with.
+    _kernels: Option<Kernels>,
+}
+
+/// The compiled kernels of a device, kept on disk at the end of their use.
+struct Kernels(Arc<Context>);
+
+impl Drop for Kernels {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.save_pipelines() {
+            output::note(format_args!(
+                "{error}; THALWEG_CACHE_DIR names another folder, --no-cache does without"
+            ));
+        }
+    }
 }
 
 /// What computes: the CPU's threads or an open device.
@@ -60,11 +78,16 @@ impl ComputeFlags {
     /// Opens the device and starts the CPU's threads, which prepare weights for a device too.
     pub(crate) fn open(&self) -> Result<Compute<'_>, Failure> {
         self.start_threads()?;
-        let context = self.device.open()?.map(Arc::new);
+        let context = self.device.open(self.cache_folder())?.map(Arc::new);
         Ok(Compute {
             flags: self,
             context,
         })
+    }
+
+    /// Where results that can be worked out again are kept.
+    fn cache_folder(&self) -> Option<PathBuf> {
+        cache::folder().filter(|_| !self.no_cache)
     }
 
     fn start_threads(&self) -> Result<(), Failure> {
@@ -117,6 +140,7 @@ impl Compute<'_> {
             chunk_size: chunk_size.unwrap_or_default(),
             block_size: None,
             device: self.device().summary(),
+            _kernels: None,
         }
     }
 
@@ -136,12 +160,13 @@ impl Compute<'_> {
             block_size: block_size.unwrap_or(GpuOptions::default().block_size),
             precision: self.flags.precision.into(),
         };
-        let model = GpuModel::load(Arc::clone(context), file, options)?;
+        let model = load(context, file, options)?;
         Ok(Model {
             session: Box::new(GpuSession::new(Arc::new(model))?),
             chunk_size,
             block_size: Some(options.block_size),
             device: self.device().summary(),
+            _kernels: Some(Kernels(Arc::clone(context))),
         })
     }
 
@@ -173,6 +198,27 @@ impl Compute<'_> {
             },
         }
     }
+}
+
+/// Uploads the model, with a progress bar. Ctrl-C ends it between two pieces of the file.
+fn load(context: &Arc<Context>, file: &GgufFile, options: GpuOptions) -> Result<GpuModel, Failure> {
+    let bar = BytesProgress::new("loading the model");
+    interrupt::watch_during(|interrupt| {
+        let mut on_progress = |progress: Progress| {
+            bar.set(progress.done_bytes, progress.total_bytes);
+            match interrupt.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let context = Arc::clone(context);
+        Ok(GpuModel::load_with_progress(
+            context,
+            file,
+            options,
+            &mut on_progress,
+        )?)
+    })
 }
 
 /// The largest chunk that still brings a gain on such a device, as far as it fits.

@@ -2,8 +2,9 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use crate::failure::Failure;
 
@@ -47,9 +48,42 @@ pub(crate) fn progress(length: usize, step: usize, doing: &'static str) -> Progr
     if length <= step {
         return ProgressBar::hidden();
     }
-    let style =
-        ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length as u64)
-        .with_style(style)
+        .with_style(style(TEMPLATE))
         .with_prefix(doing)
+}
+
+/// A bar on standard error that counts bytes and clears itself. It appears on a terminal alone, and only once the work
+/// has taken long enough to wonder about.
+pub(crate) struct BytesProgress {
+    bar: ProgressBar,
+    start: Instant,
+}
+
+impl BytesProgress {
+    const PATIENCE: Duration = Duration::from_millis(500);
+
+    pub(crate) fn new(doing: &'static str) -> BytesProgress {
+        const TEMPLATE: &str = "{prefix} {bar:32} {binary_bytes}/{binary_total_bytes} ({eta} left)";
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
+            .with_style(style(TEMPLATE))
+            .with_prefix(doing)
+            .with_finish(ProgressFinish::AndClear);
+        BytesProgress {
+            bar,
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn set(&self, done_bytes: u64, total_bytes: u64) {
+        if self.bar.is_hidden() && self.start.elapsed() > Self::PATIENCE {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.bar.set_length(total_bytes);
+        self.bar.set_position(done_bytes);
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

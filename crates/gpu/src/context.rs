@@ -14,7 +14,7 @@ use crate::scope::{Failures, catch, lock};
 use crate::work::Rate;
 use crate::{Adapter, Buffer, DeviceRequest, Error, Feature, Limits, Pipeline, ReadBuffer, Work};
 #[cfg(not(target_arch = "wasm32"))]
-use crate::{Backend, Uploader};
+use crate::{Backend, Uploader, pipeline_cache::PipelineCache};
 
 /// An open device with its queue, its compiled kernels and the count of its memory.
 ///
@@ -28,6 +28,8 @@ pub struct Context {
     queue: wgpu::Queue,
     failures: Arc<Failures>,
     pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
+    #[cfg(not(target_arch = "wasm32"))]
+    pipeline_cache: Option<PipelineCache>,
     buffer_bytes: Arc<AtomicU64>,
     rate: Rate,
     /// Estimated microseconds of work submitted and not waited for.
@@ -83,7 +85,10 @@ impl Context {
         if !features.contains(&Feature::F16) {
             features.retain(|feature| *feature != Feature::Coop); // matrices of f16
         }
-        let required_features = wanted_features(&features, handle.features());
+        let mut required_features = wanted_features(&features, handle.features());
+        if request.pipeline_cache.is_some() {
+            required_features |= handle.features() & wgpu::Features::PIPELINE_CACHE;
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("thalweg"),
             required_features,
@@ -100,6 +105,11 @@ impl Context {
                 adapter: adapter.to_string(),
                 reason: refusal.to_string(),
             })?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let pipeline_cache = request
+            .pipeline_cache
+            .as_ref()
+            .and_then(|folder| PipelineCache::open(&device, &handle.get_info(), folder));
         Ok(Context {
             rate: Rate::assumed(adapter.kind, adapter.software),
             adapter,
@@ -109,6 +119,8 @@ impl Context {
             device,
             queue,
             pipelines: Mutex::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            pipeline_cache,
             buffer_bytes: Arc::default(),
             pending_us: AtomicU64::new(0),
         })
@@ -229,6 +241,36 @@ impl Context {
         let pipeline = Pipeline::compile(self, kernel)?;
         lock(&self.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
+    }
+
+    /// Keeps what was compiled for the next time, in the folder that the device was requested with, if the backend
+    /// can and there is something new.
+    ///
+    /// # Errors
+    /// [`Error::PipelineCache`] if the file cannot be written. That is no reason to end.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn save_pipelines(&self) -> Result<(), Error> {
+        self.pipeline_cache
+            .as_ref()
+            .map_or(Ok(()), PipelineCache::save)
+    }
+
+    /// Whether compiled pipelines are kept on disk.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn keeps_pipelines(&self) -> bool {
+        self.pipeline_cache.is_some()
+    }
+
+    /// Where to look for compiled pipelines first.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.pipeline_cache.as_ref().map(PipelineCache::wgpu)
+    }
+
+    /// The browser keeps them by itself.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        None
     }
 
     /// Waits until everything submitted is done.

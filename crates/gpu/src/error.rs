@@ -1,5 +1,7 @@
 //! What can go wrong between a request for a device and a result read back from it.
 
+use std::path::PathBuf;
+
 use crate::Backend;
 use crate::work::mebibytes;
 
@@ -104,6 +106,14 @@ pub enum Error {
         /// What was being done.
         doing: String,
         /// The driver's reason.
+        reason: String,
+    },
+    /// Compiled pipelines cannot be kept on disk. Nothing else fails because of it.
+    #[error("cannot keep compiled kernels in {}: {reason}", path.display())]
+    PipelineCache {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
         reason: String,
     },
     /// The device did not answer in time.

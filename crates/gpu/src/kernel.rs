@@ -71,7 +71,7 @@ impl Pipeline {
     pub(crate) fn compile(context: &Context, kernel: &Kernel) -> Result<Pipeline, Error> {
         check_limits(kernel, context.limits(), &context.adapter().name)?;
         let compiled = context.scoped(&format!("compiling kernel {}", kernel.name), 0, || {
-            create(context.device(), kernel)
+            create(context.device(), kernel, context.pipeline_cache())
         });
         match compiled {
             Ok(compiled) => Ok(Pipeline(Arc::new(compiled))),
@@ -86,7 +86,7 @@ impl Pipeline {
     }
 }
 
-fn create(device: &wgpu::Device, kernel: &Kernel) -> Compiled {
+fn create(device: &wgpu::Device, kernel: &Kernel, cache: Option<&wgpu::PipelineCache>) -> Compiled {
     let entries: Vec<_> = (0..)
         .zip(kernel.bindings)
         .map(|(number, kind)| layout_entry(number, *kind))
@@ -118,7 +118,7 @@ fn create(device: &wgpu::Device, kernel: &Kernel) -> Compiled {
             constants: &kernel.constants,
             zero_initialize_workgroup_memory: cfg!(target_arch = "wasm32"),
         },
-        cache: None,
+        cache,
     });
     Compiled {
         name: kernel.name.clone(),

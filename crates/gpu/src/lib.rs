@@ -13,6 +13,8 @@ mod error;
 mod kernel;
 mod limits;
 mod listing;
+#[cfg(not(target_arch = "wasm32"))]
+mod pipeline_cache;
 mod plan;
 mod plan_builder;
 #[cfg(not(target_arch = "wasm32"))]

@@ -224,6 +224,7 @@ mod tests {
             driver: String::new(),
             driver_info: String::new(),
             subgroup_sizes: [32, 32],
+            coop_size: None,
             features: Vec::new(),
             limits: Limits::from(&wgpu::Limits::default()),
         }

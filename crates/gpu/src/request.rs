@@ -1,6 +1,7 @@
 //! Which device is wanted.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The graphics interface to reach a device through.
@@ -141,4 +142,6 @@ pub struct DeviceRequest {
     pub device: Option<DeviceSelector>,
     /// Features to do without though the adapter offers them.
     pub features_off: Vec<Feature>,
+    /// A folder to keep compiled pipelines in, where the backend and the platform can: not in the browser.
+    pub pipeline_cache: Option<PathBuf>,
 }

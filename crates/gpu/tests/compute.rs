@@ -156,6 +156,55 @@ fn uploads_of_every_length_arrive_whole() {
 }
 
 #[test]
+fn rows_made_on_the_way_arrive_in_their_places() {
+    let context = Context::of_any_kind().unwrap();
+    let mut uploader = context.uploader();
+    let mark = |row: usize| (row % 255) as u8 + 1;
+    // Rows of a word, of no power of two, and larger than a staging buffer.
+    let shapes = [(1_000_000, 4), (9001, 3364), (2, 17_000_004)];
+    let buffers = shapes.map(|(rows, row_bytes)| {
+        let buffer = context.buffer("rows", rows * row_bytes + 4).unwrap();
+        let row_bytes = row_bytes as usize;
+        let make = |range: std::ops::Range<usize>, out: &mut [u8]| {
+            assert_eq!(out.len(), range.len() * row_bytes);
+            for (row, out) in range.zip(out.chunks_exact_mut(row_bytes)) {
+                out.fill(mark(row));
+            }
+            Ok::<_, Error>(())
+        };
+        uploader
+            .write_rows(&buffer, 4, rows as usize, row_bytes, make)
+            .unwrap();
+        buffer
+    });
+    uploader.finish().unwrap();
+    for ((rows, row_bytes), buffer) in shapes.into_iter().zip(buffers) {
+        let mut found = vec![1; (rows * row_bytes + 4) as usize];
+        context.read(&buffer, 0, &mut found).unwrap();
+        assert_eq!(found[..4], [0; 4]);
+        for (row, found) in found[4..].chunks_exact(row_bytes as usize).enumerate() {
+            assert!(found.iter().all(|byte| *byte == mark(row)), "row {row}");
+        }
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_made_ends_the_upload() {
+    let context = Context::of_any_kind().unwrap();
+    let buffer = context.buffer("rows", 4000).unwrap();
+    let failure = Error::Internal {
+        doing: "a test".to_owned(),
+        message: String::new(),
+    };
+    let make = |rows: std::ops::Range<usize>, _: &mut [u8]| match rows.contains(&700) {
+        true => Err(failure.clone()),
+        false => Ok(()),
+    };
+    let result = context.uploader().write_rows(&buffer, 0, 1000, 4, make);
+    assert_eq!(result, Err(failure.clone()));
+}
+
+#[test]
 fn a_cleared_buffer_is_zero_for_what_comes_after() {
     let context = Context::of_any_kind().unwrap();
     let buffer = context.buffer_with("values", &[7u32; 100]).unwrap();

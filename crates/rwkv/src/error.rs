@@ -103,6 +103,10 @@ pub enum Error {
         expected: String,
     },
 
+    /// Loading was ended by whoever watched its progress.
+    #[error("loading the model was cancelled")]
+    Cancelled,
+
     /// A failure of the device.
     #[cfg(not(target_arch = "wasm32"))]
     #[error(transparent)]

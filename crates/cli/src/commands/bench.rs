@@ -154,7 +154,9 @@ impl<'a> Bench<'a> {
     fn load(&mut self, (chunk_size, block_size): Sizes) -> Result<Model, Failure> {
         let file = self.args.path.open()?;
         let start = Instant::now();
-        let model = self.compute.start(file, chunk_size, block_size)?;
+        let compute = self.compute;
+        let load = || compute.start(file, chunk_size, block_size);
+        let model = self.bar.suspend(load)?;
         self.loads.push(Load {
             seconds: start.elapsed().as_secs_f64(),
             host_memory: host_memory(),

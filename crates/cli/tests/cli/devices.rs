@@ -1,7 +1,10 @@
 //! Devices and what runs on them. The tests need an adapter, a software one at least, and fail without.
 
+use std::path::Path;
+use std::process::Output;
+
 use crate::models::{folder, random};
-use crate::program::{GREEDY, Run, argument, run};
+use crate::program::{GREEDY, Run, argument, command, run};
 
 const DEVICE: i32 = 4;
 
@@ -122,4 +125,34 @@ fn a_bench_keeps_every_sample() {
 fn a_bench_of_nothing_is_refused() {
     run(&["bench", "--prefill", "0"]).assert_fails(2, &["--prefill"]);
     run(&["bench", "--repeat", "0"]).assert_fails(2, &["--repeat"]);
+}
+
+/// Runs the demo model on an adapter, with compiled kernels kept in `cache`.
+fn run_with_cache(cache: &Path, flags: &[&str]) -> Output {
+    let generate = ["generate", "-p", "x", "-n", "1", "--backend", "vulkan"];
+    let output = command(&[&generate, flags].concat())
+        .env("THALWEG_CACHE_DIR", cache)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+#[test]
+fn compiled_kernels_are_kept_unless_that_is_unwanted() {
+    let folder = folder();
+    let cache = folder.path().join("cache");
+    run_with_cache(&cache, &["--no-cache"]);
+    assert!(!cache.exists());
+    run_with_cache(&cache, &[]);
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+}
+
+#[test]
+fn kernels_that_cannot_be_kept_are_a_note() {
+    let folder = folder();
+    let file = folder.path().join("a file");
+    std::fs::write(&file, "").unwrap();
+    let stderr = String::from_utf8(run_with_cache(&file, &[]).stderr).unwrap();
+    assert!(stderr.contains("cannot keep compiled kernels") && stderr.contains("--no-cache"));
 }

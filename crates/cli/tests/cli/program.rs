@@ -36,6 +36,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         command.args(["--backend", "cpu"]);
     }
     command
+        .env("THALWEG_CACHE_DIR", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -1,8 +1,8 @@
 //! The model on the GPU: weights uploaded once, the state resident, every forward pass a plan that is replayed.
 //!
-//! [`GpuModel`] holds the weights (`weights`, laid out by `storage`); a [`GpuSession`] holds what one sequence needs:
-//! its state and the intermediate results (`activations`), and the plans, which `recorder` makes of the steps of
-//! `layer` and `ends` and `products`.
+//! [`GpuModel`] holds the weights (`weights`, laid out by `storage`, brought there by `upload`); a [`GpuSession`] holds
+//! what one sequence needs: its state and the intermediate results (`activations`), and the plans, which `recorder`
+//! makes of the steps of `layer` and `ends` and `products`.
 
 mod activations;
 mod ends;
@@ -13,7 +13,9 @@ mod recorder;
 mod session;
 mod storage;
 mod taps;
+mod upload;
 mod weights;
 
 pub use model::{GpuModel, GpuOptions, Precision};
 pub use session::GpuSession;
+pub use upload::Progress;

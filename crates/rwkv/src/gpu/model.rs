@@ -1,5 +1,6 @@
 //! A model whose weights are on the device.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use thalweg_gguf::GgufFile;
@@ -8,6 +9,7 @@ use thalweg_shaders::kernels::{HEAD_SIZE, Matmul};
 
 use super::activations::Activations;
 use super::recorder::MatmulKind;
+use super::upload::Progress;
 use super::weights::{Source, Weights};
 use crate::{Error, Hyperparameters, tensors};
 
@@ -63,8 +65,21 @@ impl GpuModel {
         file: &GgufFile,
         options: GpuOptions,
     ) -> Result<GpuModel, Error> {
+        GpuModel::load_with_progress(context, file, options, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// The same, telling `on_progress` from time to time how far it has come; breaking there ends it.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if `on_progress` breaks, and those of [`GpuModel::load`].
+    pub fn load_with_progress(
+        context: Arc<Context>,
+        file: &GgufFile,
+        options: GpuOptions,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<GpuModel, Error> {
         let limits = *context.limits();
-        GpuModel::load_within(context, file, options, &limits)
+        GpuModel::load_within(context, file, options, &limits, on_progress)
     }
 
     /// Loads the weights in a way that would suit a device with narrower limits, too.
@@ -73,17 +88,19 @@ impl GpuModel {
         file: &GgufFile,
         options: GpuOptions,
         limits: &Limits,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<GpuModel, Error> {
         let hp = Hyperparameters::from_gguf(file)?;
         tensors::check(file, &hp)?;
         check_head_size(file, &hp)?;
         check_options(&options, &hp, context.limits())?;
-        let weights = Weights::load(Source {
+        let source = Source {
             context: &context,
             limits,
             file,
             hp: &hp,
-        })?;
+        };
+        let weights = Weights::load(source, on_progress)?;
         Ok(GpuModel {
             context,
             hp,
@@ -210,7 +227,16 @@ mod tests {
             ..*context.limits()
         };
         let whole = GpuModel::load(Arc::clone(&context), &file, options).unwrap();
-        let split = GpuModel::load_within(context, &file, options, &narrow).unwrap();
+        let mut told = Vec::new();
+        let mut on_progress = |progress: Progress| {
+            told.push(progress);
+            ControlFlow::Continue(())
+        };
+        let split =
+            GpuModel::load_within(context, &file, options, &narrow, &mut on_progress).unwrap();
+        assert!(told.is_sorted_by_key(|progress| progress.done_bytes));
+        let last = told[told.len() - 1];
+        assert_eq!(last.done_bytes, last.total_bytes);
         assert_eq!(whole.weights.ends.embedding.parts.len(), 1);
         assert!(split.weights.ends.embedding.parts.len() > 1);
         assert!(split.weights.layers[1].ffn_key.parts.len() > 1);

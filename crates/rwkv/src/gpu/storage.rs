@@ -4,13 +4,11 @@
 //! begin.
 
 use thalweg_gguf::{Tensor, TensorInfo};
-use thalweg_gpu::{Binding, Buffer, Context, Limits, Uploader};
-use thalweg_shaders::{Encoding, encode_rows, is_stored_as_is};
+use thalweg_gpu::{Binding, Buffer, Context, Limits};
+use thalweg_shaders::Encoding;
 
+use super::upload::{Data, Upload};
 use crate::Error;
-
-/// Bytes that are encoded at a time on their way to the device.
-const BATCH_BYTES: usize = 4 << 20;
 
 /// A weight matrix on the device.
 #[derive(Debug)]
@@ -53,25 +51,12 @@ impl Storage {
     }
 }
 
-/// Divides device memory among tensors, and then fills it.
+/// Divides device memory among tensors.
 pub(super) struct Layout<'a> {
     limits: Limits,
     /// Bytes of each buffer.
     sizes: Vec<u64>,
-    uploads: Vec<Upload<'a>>,
-}
-
-/// What is to be written, and where.
-struct Upload<'a> {
-    part: Part,
-    data: Data<'a>,
-}
-
-enum Data<'a> {
-    /// Rows of a tensor.
-    Rows(Tensor<'a>),
-    /// Numbers as they are.
-    Numbers(Vec<f32>),
+    contents: Vec<(Part, Data<'a>)>,
 }
 
 impl<'a> Layout<'a> {
@@ -79,7 +64,7 @@ impl<'a> Layout<'a> {
         Layout {
             limits: *limits,
             sizes: vec![0],
-            uploads: Vec::new(),
+            contents: Vec::new(),
         }
     }
 
@@ -103,10 +88,8 @@ impl<'a> Layout<'a> {
                 ..self.room(rows as u64 * row_bytes)
             };
             parts.push(part);
-            self.uploads.push(Upload {
-                part,
-                data: Data::Rows(tensor),
-            });
+            self.contents
+                .push((part, Data::rows(tensor, first_row, rows)));
         }
         Matrix {
             encoding,
@@ -121,10 +104,7 @@ impl<'a> Layout<'a> {
             rows: 1,
             ..self.room(4 * numbers.len() as u64)
         };
-        self.uploads.push(Upload {
-            part,
-            data: Data::Numbers(numbers),
-        });
+        self.contents.push((part, Data::Numbers(numbers)));
         part
     }
 
@@ -153,64 +133,33 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// Allocates the buffers, called `label` in messages, and writes the tensors into them.
-    pub(super) fn upload(
+    /// Allocates the buffers, called `label` in messages, and adds what is to be written into them to `uploads`.
+    pub(super) fn allocate(
         self,
         context: &Context,
-        uploader: &mut Uploader<'_>,
         label: &str,
+        uploads: &mut Vec<Upload<'a>>,
     ) -> Result<Storage, Error> {
         let buffers = self
             .sizes
             .iter()
             .map(|bytes| context.buffer(label, *bytes))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut batch = Vec::new();
-        for Upload { part, data } in self.uploads {
-            let buffer = &buffers[part.buffer];
-            match data {
-                Data::Numbers(numbers) => {
-                    uploader.write(buffer, part.offset, bytemuck::cast_slice(&numbers))?
-                }
-                Data::Rows(tensor) => upload_rows(uploader, buffer, part, tensor, &mut batch)?,
-            }
-        }
-        let largest_binding = self.limits.storage_binding_bytes;
+        uploads.extend(self.contents.into_iter().map(|(part, data)| Upload {
+            buffer: buffers[part.buffer].clone(),
+            offset: part.offset,
+            bytes: part.bytes,
+            data,
+        }));
         Ok(Storage {
             buffers,
-            largest_binding,
+            largest_binding: self.limits.storage_binding_bytes,
         })
     }
 }
 
-fn upload_rows(
-    uploader: &mut Uploader<'_>,
-    buffer: &Buffer,
-    part: Part,
-    tensor: Tensor<'_>,
-    batch: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let (columns, rows) = shape(tensor.info);
-    let file_row_bytes = tensor.data.len() / rows;
-    let data = &tensor.data[part.first_row * file_row_bytes..][..part.rows * file_row_bytes];
-    if is_stored_as_is(tensor.info.ty, columns) {
-        uploader.write(buffer, part.offset, data)?;
-        return Ok(());
-    }
-    let row_bytes = Encoding::of(tensor.info.ty).row_bytes(columns);
-    let batch_rows = (BATCH_BYTES / row_bytes).max(1);
-    let mut offset = part.offset;
-    for rows in data.chunks(batch_rows * file_row_bytes) {
-        batch.resize(rows.len() / file_row_bytes * row_bytes, 0);
-        encode_rows(tensor.info.ty, columns, rows, batch)?;
-        uploader.write(buffer, offset, batch)?;
-        offset += batch.len() as u64;
-    }
-    Ok(())
-}
-
 /// Columns and rows of a matrix whose shape has been checked.
-fn shape(info: &TensorInfo) -> (usize, usize) {
+pub(super) fn shape(info: &TensorInfo) -> (usize, usize) {
     let columns = info.shape[0] as usize;
     (columns, (info.elements() / info.shape[0]) as usize)
 }

@@ -1,9 +1,12 @@
 //! The model's weights on the device: a storage for each layer, and one for what comes before and after them.
 
+use std::ops::ControlFlow;
+
 use thalweg_gguf::GgufFile;
-use thalweg_gpu::{Binding, Context, Limits, Uploader};
+use thalweg_gpu::{Binding, Context, Limits};
 
 use super::storage::{Layout, Matrix, Part, Storage};
+use super::upload::{Progress, Upload, upload};
 use crate::{Error, Hyperparameters, tensors};
 
 /// The vectors of a layer, each `[width]`, in the order in which they lie on the device.
@@ -105,9 +108,10 @@ impl Layer {
         self.element(vector) / 4
     }
 
-    fn load(
-        source: &Source<'_>,
-        uploader: &mut Uploader<'_>,
+    /// Makes room for the layer's weights; `uploads` then says what belongs there.
+    fn place<'a>(
+        source: &Source<'a>,
+        uploads: &mut Vec<Upload<'a>>,
         layer: usize,
     ) -> Result<Layer, Error> {
         let Source {
@@ -140,7 +144,7 @@ impl Layer {
             ["key", "value"].map(|name| matrix(&format!("channel_mix_{name}")));
         let vectors = layout.numbers(vectors);
         Ok(Layer {
-            storage: layout.upload(context, uploader, &format!("the weights of layer {layer}"))?,
+            storage: layout.allocate(context, &format!("the weights of layer {layer}"), uploads)?,
             vectors,
             width: hp.width,
             receptance: receptance?,
@@ -174,7 +178,8 @@ impl Ends {
         self.storage.binding(&self.norms)
     }
 
-    fn load(source: &Source<'_>, uploader: &mut Uploader<'_>) -> Result<Ends, Error> {
+    /// Makes room for these weights; `uploads` then says what belongs there.
+    fn place<'a>(source: &Source<'a>, uploads: &mut Vec<Upload<'a>>) -> Result<Ends, Error> {
         let Source {
             context,
             limits,
@@ -191,7 +196,7 @@ impl Ends {
         let embedding = layout.matrix(tensors::find(file, "token_embd.weight")?);
         let output = layout.matrix(tensors::find(file, "output.weight")?);
         let norms = layout.numbers(norms);
-        let storage = layout.upload(context, uploader, "the embedding and the output matrix")?;
+        let storage = layout.allocate(context, "the embedding and the output matrix", uploads)?;
         Ok(Ends {
             storage,
             embedding,
@@ -220,13 +225,17 @@ pub(super) struct Source<'a> {
 }
 
 impl Weights {
-    pub(super) fn load(source: Source<'_>) -> Result<Weights, Error> {
-        let mut uploader = source.context.uploader();
-        let ends = Ends::load(&source, &mut uploader)?;
+    /// Allocates all of the memory, so that too little of it is noticed at once, and then fills it.
+    pub(super) fn load(
+        source: Source<'_>,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Weights, Error> {
+        let mut uploads = Vec::new();
+        let ends = Ends::place(&source, &mut uploads)?;
         let layers = (0..source.hp.layers)
-            .map(|layer| Layer::load(&source, &mut uploader, layer))
+            .map(|layer| Layer::place(&source, &mut uploads, layer))
             .collect::<Result<_, _>>()?;
-        uploader.finish()?;
+        upload(source.context, &uploads, on_progress)?;
         Ok(Weights { ends, layers })
     }
 }

@@ -1,5 +1,6 @@
 //! What cannot be done is refused by name.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use thalweg_conformance::synth::{self, Types};
@@ -10,6 +11,25 @@ use crate::{CONTEXT, session, synth_tiny};
 
 fn load(options: GpuOptions) -> Result<GpuModel, Error> {
     GpuModel::load(Arc::clone(&CONTEXT), &synth_tiny(), options)
+}
+
+#[test]
+fn loading_ends_where_it_is_broken_off() {
+    let mut told = Vec::new();
+    let mut on_progress = |progress| {
+        told.push(progress);
+        if told.len() == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let options = GpuOptions::default();
+    let context = Arc::clone(&CONTEXT);
+    let result = GpuModel::load_with_progress(context, &synth_tiny(), options, &mut on_progress);
+    assert!(matches!(result, Err(Error::Cancelled)));
+    assert_eq!(told.len(), 3);
+    assert!(0 < told[0].done_bytes && told[2].done_bytes < told[2].total_bytes);
 }
 
 #[test]
