@@ -19,7 +19,9 @@ use crate::{Encoding, Error};
 pub use embedding::{Embedding, EmbeddingParams};
 pub use layer_norm::{LayerNorm, LayerNormParams};
 pub use product::{Epilogue, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
-pub use time_mix::{HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
+pub use time_mix::{
+    HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7, Wkv7Apply, Wkv7Prepare,
+};
 
 /// A kernel, ready to be compiled. Its entry point is `main`, its bindings are group 0, numbered from 0.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +97,8 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         LayerNorm { shift: true }.kernel()?,
         RemovalKey.kernel()?,
         Readout.kernel()?,
+        Wkv7Prepare.kernel()?,
+        Wkv7Apply.kernel()?,
     ];
     for lanes in Wkv7::LANES {
         kernels.push(Wkv7 { lanes }.kernel()?);

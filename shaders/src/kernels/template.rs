@@ -35,6 +35,9 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "rows.wgsl",
     "time_mix.wgsl",
     "wkv7.wgsl",
+    "wkv7_apply.wgsl",
+    "wkv7_chunked.wgsl",
+    "wkv7_prepare.wgsl",
 ];
 
 static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> =
