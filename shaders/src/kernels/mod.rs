@@ -27,7 +27,9 @@ pub use layer_norm::{LayerNorm, LayerNormParams};
 pub use matmul_coop::{CoopTile, MatmulCoop};
 pub use norm_mix::{NormMix, NormMixParams};
 pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
-pub use time_mix::{HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
+pub use time_mix::{
+    HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7, Wkv7Apply, Wkv7Prepare,
+};
 
 /// A kernel, ready to be compiled. Its entry point is `main`, its bindings are group 0, numbered from 0.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,6 +131,8 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         LayerNorm.kernel()?,
         RemovalKey.kernel()?,
         AddParts.kernel()?,
+        Wkv7Prepare.kernel()?,
+        Wkv7Apply.kernel()?,
     ];
     for subgroup in [false, true] {
         kernels.push(Wkv7 { subgroup }.kernel()?);

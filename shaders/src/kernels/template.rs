@@ -40,6 +40,9 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "rows.wgsl",
     "time_mix.wgsl",
     "wkv7.wgsl",
+    "wkv7_apply.wgsl",
+    "wkv7_chunked.wgsl",
+    "wkv7_prepare.wgsl",
     "wkv7_subgroup.wgsl",
 ];
 

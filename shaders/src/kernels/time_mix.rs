@@ -1,11 +1,15 @@
 //! `removal_key.wgsl`, `wkv7.wgsl` and `readout.wgsl`: what happens head by head between the products.
 
+mod wkv7_chunked;
+
 use bytemuck::{Pod, Zeroable};
 use minijinja::context;
 
 use super::template::render;
 use super::{Binding, Kernel, Number, Variant};
 use crate::Error;
+
+pub use wkv7_chunked::{Wkv7Apply, Wkv7Prepare};
 
 /// Channels of a head: the kernels are written for it.
 pub const HEAD_SIZE: u32 = 64;

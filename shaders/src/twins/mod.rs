@@ -5,10 +5,12 @@
 //! length of the chunk, `width` the residual stream, `width = heads * head_size`.
 //!
 //! Two things hold for all of them. Each output element is summed in an order that depends neither on the number of
-//! tokens nor on the number of threads, so splitting a prompt into other chunks changes no bit of the result. And the
-//! slices' lengths are the caller's duty: a function panics when they contradict each other.
+//! tokens nor on the number of threads, so splitting a prompt into other chunks changes no bit of the result (but
+//! [`wkv7_chunked`] and [`wkv7_affine`] have chunks of their own). And the slices' lengths are the caller's duty: a
+//! function panics when they contradict each other.
 
 mod activation;
+mod dense;
 mod embedding;
 mod gate;
 mod matmul;
@@ -19,7 +21,10 @@ mod reduce;
 mod removal_key;
 mod time_mix;
 mod token_shift;
+mod triangular;
 mod wkv7;
+mod wkv7_chunk;
+mod wkv7_chunked;
 
 pub use activation::{relu_squared, sigmoid, tanh};
 pub use embedding::embedding;
@@ -31,3 +36,4 @@ pub use removal_key::removal_key;
 pub use time_mix::{decay, iclr, scale_key, value_residual};
 pub use token_shift::token_shift;
 pub use wkv7::{Wkv7Inputs, wkv7};
+pub use wkv7_chunked::{wkv7_affine, wkv7_chunked};

@@ -1,5 +1,7 @@
 //! `removal_key.wgsl`, `wkv7.wgsl` and `readout.wgsl`
 
+mod wkv7_chunked;
+
 use bytemuck::bytes_of;
 use thalweg_gpu::{Binding, Feature, Workgroups};
 use thalweg_shaders::kernels::{Number, Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
