@@ -17,6 +17,7 @@ mod norm_mix;
 mod product;
 mod template;
 mod time_mix;
+mod time_mix_step;
 
 use crate::{Encoding, Error};
 
@@ -30,6 +31,7 @@ pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX,
 pub use time_mix::{
     HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7, Wkv7Apply, Wkv7Prepare,
 };
+pub use time_mix_step::{LowRankParams, TimeMixStep, TimeMixStepParams};
 
 /// A kernel, ready to be compiled. Its entry point is `main`, its bindings are group 0, numbered from 0.
 #[derive(Debug, Clone, PartialEq)]

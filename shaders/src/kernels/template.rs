@@ -39,6 +39,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "removal_key.wgsl",
     "rows.wgsl",
     "time_mix.wgsl",
+    "time_mix_step.wgsl",
     "wkv7.wgsl",
     "wkv7_apply.wgsl",
     "wkv7_chunked.wgsl",

@@ -40,7 +40,7 @@ impl Slot {
     /// Number of slots.
     pub const COUNT: u32 = 8;
     /// Their names in WGSL, in order.
-    const NAMES: [&str; Self::COUNT as usize] = [
+    pub(super) const NAMES: [&str; Self::COUNT as usize] = [
         "RECEPTANCE",
         "KEY",
         "VALUE",

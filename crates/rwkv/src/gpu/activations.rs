@@ -39,7 +39,7 @@ pub(super) struct Activations {
     pub(super) x: Buffer,
     /// Layer-normed x mixed with its predecessors, `[mixes, tokens, width]`, in the order of the mixes.
     pub(super) mixes: Buffer,
-    /// `[slots, tokens, width]`, see [`Slot`].
+    /// `[slots, tokens, width]`, see [`Slot`]; for one token its hidden vectors follow.
     pub(super) mixed: Buffer,
     /// The hidden vectors of the low-rank pairs, one pair after the other, each `[tokens, rank]`, ranks padded to spans.
     pub(super) hidden: Buffer,
@@ -102,7 +102,10 @@ impl Activations {
             )?,
             x: rows("x", capacity, hp.width)?,
             mixes: rows("mixes", capacity, MIXES * hp.width)?,
-            mixed: rows("mixed", capacity, Slot::COUNT as usize * hp.width)?,
+            mixed: context.buffer(
+                "intermediate results (mixed)",
+                capacity as u64 * row(Slot::COUNT as usize * hp.width) + row(hidden),
+            )?,
             hidden: rows("hidden", capacity, hidden)?,
             rank_spans,
             y: rows("y", capacity, hp.width)?,
@@ -165,6 +168,11 @@ impl Activations {
             offset,
             bytes,
         }
+    }
+
+    /// First elements of the pairs' hidden vectors if there is only one of each.
+    pub(super) fn hidden_of_one_token(&self) -> [usize; 4] {
+        std::array::from_fn(|pair| self.rank_spans[..pair].iter().sum::<usize>() * SPAN)
     }
 
     /// First element and row length of a pair's hidden vectors.

@@ -2,9 +2,10 @@
 //!
 //! [`GpuModel`] holds the weights (`weights`, laid out by `storage`, brought there by `upload`); a [`GpuSession`] holds
 //! what one sequence needs: its state and the intermediate results (`activations`), and the plans, which `recorder`
-//! makes of the steps of `layer` and `ends` and `products`.
+//! makes of the steps of `layer`, `ends` and `products`, or for one token of `decode`.
 
 mod activations;
+mod decode;
 mod ends;
 mod layer;
 mod model;

@@ -285,7 +285,7 @@ fn lanes(spans: u32) -> u32 {
     }
 }
 
-fn product_work(jobs: &[Job], tokens: u32) -> Work {
+pub(super) fn product_work(jobs: &[Job], tokens: u32) -> Work {
     let tokens = f64::from(tokens);
     let weights: f64 = jobs
         .iter()

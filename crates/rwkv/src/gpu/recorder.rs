@@ -66,13 +66,15 @@ pub(super) struct Recorder<'c> {
 }
 
 /// What a dispatch does; the shape of the plan decides on the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Operation {
     Embedding(Encoding),
     LayerNorm,
     NormMix { mixes: u32 },
     Product { encoding: Encoding, lanes: u32 },
     CoopProduct(kernels::MatmulCoop),
+    FusedMatvec(kernels::FusedMatvec),
+    TimeMixStep(kernels::TimeMixStep),
     AddParts,
     RemovalKey,
     Wkv7,
@@ -102,11 +104,11 @@ impl<'c> Recorder<'c> {
         work: Work,
     ) -> Result<(), Error> {
         if !self.pipelines.contains_key(&operation) {
-            let kernel = self.kernel(operation)?;
+            let kernel = self.kernel(&operation)?;
             // SAFETY: the recorder binds buffers of the sizes that the kernels' parameters say, rows in `Rows` never
             // exceed the plan's, token ids are checked, and all loops are bounded by these parameters.
             let pipeline = unsafe { self.context.pipeline(&kernel) }?;
-            self.pipelines.insert(operation, pipeline);
+            self.pipelines.insert(operation.clone(), pipeline);
         }
         Ok(self
             .plan
@@ -136,8 +138,8 @@ impl<'c> Recorder<'c> {
         }
     }
 
-    fn kernel(&self, operation: Operation) -> Result<Kernel, Error> {
-        Ok(match operation {
+    fn kernel(&self, operation: &Operation) -> Result<Kernel, Error> {
+        Ok(match *operation {
             Operation::Embedding(encoding) => kernels::Embedding { encoding }.kernel(),
             Operation::LayerNorm => kernels::LayerNorm.kernel(),
             Operation::NormMix { mixes } => kernels::NormMix {
@@ -146,7 +148,9 @@ impl<'c> Recorder<'c> {
             }
             .kernel(),
             Operation::AddParts => kernels::AddParts.kernel(),
-            Operation::CoopProduct(product) => product.kernel(),
+            Operation::CoopProduct(ref product) => product.kernel(),
+            Operation::FusedMatvec(ref product) => product.kernel(),
+            Operation::TimeMixStep(ref step) => step.kernel(),
             Operation::RemovalKey => kernels::RemovalKey.kernel(),
             Operation::Wkv7 => self.recurrence().kernel(),
             Operation::Readout => self.readout().kernel(),

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use thalweg_gpu::{Binding, Buffer, Context, Plan};
+use thalweg_gpu::{Binding, Buffer, Context, Plan, PlanBuilder};
 use thalweg_shaders::kernels::{Matvec, Rows};
 
 use super::GpuModel;
 use super::activations::Activations;
+use super::decode::TokenStep;
 use super::layer::LayerStep;
 use super::recorder::{Recorder, Shape};
 use crate::{Error, Hyperparameters, Session, State, Wanted};
@@ -129,7 +130,10 @@ impl GpuSession {
 
     fn run(&mut self, step: Step) -> Result<(), Error> {
         let context = Arc::clone(&self.model.context);
-        Ok(self.plan(step)?.run(&context)?)
+        let plan = self.plan(step)?;
+        plan.run(&context)?;
+        plan.prepare(&context); // while the device is busy
+        Ok(())
     }
 
     fn plan(&mut self, step: Step) -> Result<&Plan, Error> {
@@ -152,17 +156,18 @@ impl GpuSession {
         let mut recorder = Recorder::new(context, shape, &label);
         if !matches!(step, Step::Head(_)) {
             recorder.embed(hp, &weights.ends, &self.buffers)?;
-            for index in 0..hp.layers {
-                let step = self.layer_step(index);
-                step.time_mix(&mut recorder)?;
-                step.channel_mix(&mut recorder)?;
-            }
+            self.record_layers(&mut recorder)?;
         }
         if !matches!(step, Step::Layers(_)) {
             if matches!(step, Step::LayersAndLast(_)) {
                 recorder.shape = ONE;
             }
-            recorder.head(hp, &weights.ends, &self.buffers)?;
+            match recorder.shape {
+                ONE if recorder.fuses(hp, weights) => {
+                    recorder.fused_head(hp, &weights.ends, &self.buffers)?
+                }
+                _ => recorder.head(hp, &weights.ends, &self.buffers)?,
+            }
             let rows = recorder
                 .shape
                 .tokens()
@@ -173,6 +178,30 @@ impl GpuSession {
                 .read_back(&self.buffers.logits, 0, &self.buffers.logits_read, 0, bytes);
         }
         recorder.build()
+    }
+
+    fn record_layers(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        let GpuModel { hp, weights, .. } = &*self.model;
+        if recorder.shape == ONE && recorder.fuses(hp, weights) {
+            for (index, weights) in weights.layers.iter().enumerate() {
+                let step = TokenStep {
+                    hp,
+                    weights,
+                    index,
+                    buffers: &self.buffers,
+                    state: &self.state,
+                };
+                step.record(recorder)?;
+            }
+            self.state.take_next_shifts(recorder.plan());
+            return Ok(());
+        }
+        for index in 0..hp.layers {
+            let step = self.layer_step(index);
+            step.time_mix(recorder)?;
+            step.channel_mix(recorder)?;
+        }
+        Ok(())
     }
 
     pub(super) fn layer_step(&self, index: usize) -> LayerStep<'_> {
@@ -289,6 +318,8 @@ impl Session for GpuSession {
 pub(super) struct DeviceState {
     att_shift: Buffer,
     ffn_shift: Buffer,
+    /// What the shifts are to become when the token is through all layers: until then others read the old ones.
+    next_shifts: [Buffer; 2],
     wkv: Buffer,
     layers: u64,
 }
@@ -302,6 +333,10 @@ impl DeviceState {
         Ok(DeviceState {
             att_shift: part("att shift", numbers)?,
             ffn_shift: part("ffn shift", numbers)?,
+            next_shifts: [
+                part("next att shift", numbers)?,
+                part("next ffn shift", numbers)?,
+            ],
             wkv: part("wkv", numbers * hp.head_size as u64)?,
             layers: hp.layers as u64,
         })
@@ -313,6 +348,22 @@ impl DeviceState {
 
     pub(super) fn ffn_shift(&self, layer: usize) -> Binding<'_> {
         self.of_layer(&self.ffn_shift, layer)
+    }
+
+    pub(super) fn next_att_shift(&self, layer: usize) -> Binding<'_> {
+        self.of_layer(&self.next_shifts[0], layer)
+    }
+
+    pub(super) fn next_ffn_shift(&self, layer: usize) -> Binding<'_> {
+        self.of_layer(&self.next_shifts[1], layer)
+    }
+
+    /// Ends a plan by making the next shifts the present ones.
+    fn take_next_shifts(&self, plan: &mut PlanBuilder<'_>) {
+        let [att, ffn] = &self.next_shifts;
+        for (next, present) in [(att, &self.att_shift), (ffn, &self.ffn_shift)] {
+            plan.copy(next, 0, present, 0, present.bytes());
+        }
     }
 
     pub(super) fn wkv(&self, layer: usize) -> Binding<'_> {

@@ -93,6 +93,12 @@ pub(super) struct Layer {
 }
 
 impl Layer {
+    /// The low-rank pairs.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = &LowRank> {
+        let first = [&self.decay, &self.iclr, &self.gate].into_iter();
+        first.chain(&self.value_residual)
+    }
+
     /// All vectors in one binding.
     pub(super) fn vectors(&self) -> Binding<'_> {
         self.storage.binding(&self.vectors)

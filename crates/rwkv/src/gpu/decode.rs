@@ -1,0 +1,469 @@
+//! The plan for one token: five dispatches a layer, as every dispatch that waits for another costs as much as the work
+//! of a small matrix.
+//!
+//! 1. norm, token shift, and the products with r, k, v and the first halves of the low-rank pairs;
+//! 2. head by head: the second halves, the recurrence, the readout;
+//! 3. the output matrix; 4. norm, token shift, the key matrix of channel mixing; 5. its value matrix.
+
+use bytemuck::{Zeroable, bytes_of};
+use thalweg_gpu::{Binding, Buffer, Feature, Work, Workgroups};
+use thalweg_shaders::kernels::{
+    Epilogue, FusedInput, FusedMatvec, Job, LowRankParams, NO_MIX, NormParams, Slot, TimeMixStep,
+    TimeMixStepParams, pad_jobs,
+};
+use thalweg_shaders::{Encoding, VEC4_BYTES};
+
+use super::activations::{Activations, padded};
+use super::products::product_work;
+use super::recorder::{Operation, Recorder};
+use super::session::DeviceState;
+use super::storage::{Matrix, Part, Storage};
+use super::weights::{Ends, Layer, LowRank, Vector, Weights};
+use crate::{Error, Hyperparameters};
+
+/// What the steps of one layer need to know.
+pub(super) struct TokenStep<'a> {
+    pub(super) hp: &'a Hyperparameters,
+    pub(super) weights: &'a Layer,
+    /// The layer's number, from 0.
+    pub(super) index: usize,
+    pub(super) buffers: &'a Activations,
+    pub(super) state: &'a DeviceState,
+}
+
+/// One matrix of a dispatch: where its results go and what happens to them.
+struct Output<'a> {
+    matrix: &'a Matrix,
+    mix: Option<Vector>,
+    first: usize,
+    epilogue: Epilogue,
+}
+
+/// Buffers and the norm of a dispatch.
+#[derive(Clone, Copy)]
+struct Operands<'a> {
+    rows: Binding<'a>,
+    storage: &'a Storage,
+    vectors: Binding<'a>,
+    input: &'a Buffer,
+    output: &'a Buffer,
+    norm: Option<NormParams>,
+    /// The normed row of the token before, and where that of this token goes.
+    shift: Option<[Binding<'a>; 2]>,
+    /// Columns of the input.
+    columns: usize,
+}
+
+impl Recorder<'_> {
+    /// Whether the device and the model's layout allow for the plan of this file.
+    pub(super) fn fuses(&self, hp: &Hyperparameters, weights: &Weights) -> bool {
+        let is_whole = |layer: &Layer| {
+            let first = [&layer.receptance, &layer.key, &layer.value].into_iter();
+            let down = layer.pairs().map(|pair| &pair.down);
+            let up = layer.pairs().map(|pair| &pair.up);
+            let limit = layer.storage.largest_binding;
+            together(first.chain(down), limit).is_some()
+                && together(up, limit).is_some()
+                && [&layer.output, &layer.ffn_key, &layer.ffn_value]
+                    .iter()
+                    .all(|matrix| matrix.parts.len() == 1)
+        };
+        let norm = self.fused(
+            vec![Encoding::F32],
+            hp.width,
+            hp.width,
+            FusedInput::NormShift,
+        );
+        let step = TimeMixStep {
+            encodings: [Encoding::F32; 4],
+            first_layer: false,
+            subgroup: self.has_subgroups(TimeMixStep::LANES),
+        };
+        let limits = self.context().limits();
+        norm.workgroup_bytes().max(step.workgroup_bytes()) <= limits.workgroup_bytes
+            && weights.layers.iter().all(is_whole)
+    }
+
+    /// From the residual stream's row of the head to its logits, in one dispatch for each part of the matrix.
+    pub(super) fn fused_head(
+        &mut self,
+        hp: &Hyperparameters,
+        ends: &Ends,
+        buffers: &Activations,
+    ) -> Result<(), Error> {
+        let width = hp.width as u32 / 4;
+        let operands = Operands {
+            rows: buffers.head_rows(),
+            storage: &ends.storage,
+            vectors: ends.norms(),
+            input: &buffers.x,
+            output: &buffers.logits,
+            norm: Some(NormParams {
+                weight: 2 * width,
+                bias: 3 * width,
+                epsilon: hp.layer_norm_eps,
+                padding: 0,
+            }),
+            shift: None,
+            columns: hp.width,
+        };
+        for part in &ends.output.parts {
+            let encoding = ends.output.encoding;
+            let job = job(encoding, part, hp.width, part.offset);
+            let job = Job {
+                output: part.first_row as u32,
+                ..job
+            };
+            self.fused_products(operands, vec![encoding], *part, vec![job])?;
+        }
+        Ok(())
+    }
+
+    fn fused_outputs(
+        &mut self,
+        operands: Operands<'_>,
+        layer: &Layer,
+        outputs: &[Output<'_>],
+    ) -> Result<(), Error> {
+        let limit = operands.storage.largest_binding;
+        let matrices = outputs.iter().map(|output| output.matrix);
+        let range = together(matrices, limit).ok_or_else(|| thalweg_gpu::Error::Internal {
+            doing: "planning the products of one token".to_owned(),
+            message: "their matrices do not lie in one binding".to_owned(), // `fuses` has looked
+        })?;
+        let mut encodings: Vec<Encoding> = Vec::new();
+        let jobs = outputs.iter().map(|output| {
+            let encoding = output.matrix.encoding;
+            let known = encodings.iter().position(|other| *other == encoding);
+            let which = known.unwrap_or_else(|| {
+                encodings.push(encoding);
+                encodings.len() - 1
+            });
+            Job {
+                mix: output.mix.map_or(NO_MIX, |mix| layer.vec4(mix)),
+                output: output.first as u32,
+                epilogue: output.epilogue as u32,
+                encoding: which as u32,
+                ..job(
+                    encoding,
+                    &output.matrix.parts[0],
+                    operands.columns,
+                    range.offset,
+                )
+            }
+        });
+        let jobs = jobs.collect();
+        self.fused_products(operands, encodings, range, jobs)
+    }
+
+    fn fused_products(
+        &mut self,
+        operands: Operands<'_>,
+        encodings: Vec<Encoding>,
+        range: Part,
+        mut jobs: Vec<Job>,
+    ) -> Result<(), Error> {
+        let input = match (operands.norm, operands.shift) {
+            (None, _) => FusedInput::Plain,
+            (Some(_), None) => FusedInput::Norm,
+            (Some(_), Some(_)) => FusedInput::NormShift,
+        };
+        let rows = jobs.iter().map(|job| job.rows as usize).sum();
+        let kernel = self.fused(encodings, operands.columns, rows, input);
+        let mut workgroups = 0;
+        for job in &mut jobs {
+            job.first_workgroup = workgroups;
+            workgroups += kernel.workgroups(job.rows);
+        }
+        let padded = pad_jobs(&jobs);
+        let mut bindings = vec![
+            operands.rows,
+            Binding::Uniform(bytes_of(&padded)),
+            operands.vectors,
+            operands.storage.binding(&range),
+            Binding::Buffer(operands.input),
+            Binding::Buffer(operands.output),
+        ];
+        bindings.extend(
+            operands
+                .norm
+                .as_ref()
+                .map(|norm| Binding::Uniform(bytes_of(norm))),
+        );
+        bindings.extend(operands.shift.into_iter().flatten());
+        let work = product_work(&jobs, 1);
+        let operation = Operation::FusedMatvec(kernel);
+        self.dispatch(operation, &bindings, Workgroups::Linear(workgroups), work)
+    }
+
+    /// The kernel for matrices of so many columns and, in all, rows.
+    fn fused(
+        &self,
+        encodings: Vec<Encoding>,
+        columns: usize,
+        rows: usize,
+        input: FusedInput,
+    ) -> FusedMatvec {
+        let spans = padded(columns) as u32 / 32;
+        // More invocations share a row where rows are long, or so few that a large device would idle.
+        let (lanes, rows) = match (spans, rows) {
+            (..=128, ..=4096) => (32, 1),
+            (..=128, _) => (16, 2),
+            _ => (32, 2),
+        };
+        let [smallest, _] = self.context().adapter().subgroup_sizes;
+        let subgroup = self.has_subgroups(8);
+        FusedMatvec {
+            encodings,
+            spans,
+            input,
+            subgroup,
+            lanes: if subgroup { smallest.min(lanes) } else { lanes },
+            rows,
+            workgroup: 128,
+            depth: 2,
+        }
+    }
+
+    /// Whether sums over so many invocations can be made by subgroup operations.
+    fn has_subgroups(&self, lanes: u32) -> bool {
+        let [smallest, _] = self.context().adapter().subgroup_sizes;
+        self.context().has(Feature::Subgroup) && smallest >= lanes
+    }
+}
+
+/// The bytes that hold all of the matrices, if one binding can.
+fn together<'m>(matrices: impl IntoIterator<Item = &'m Matrix>, limit: u64) -> Option<Part> {
+    let mut range: Option<Part> = None;
+    for matrix in matrices {
+        let [part] = matrix.parts.as_slice() else {
+            return None;
+        };
+        let joined = match range {
+            None => *part,
+            Some(range) if range.buffer == part.buffer => {
+                let offset = range.offset.min(part.offset);
+                let end = (range.offset + range.bytes).max(part.offset + part.bytes);
+                Part {
+                    offset,
+                    bytes: end - offset,
+                    ..range
+                }
+            }
+            Some(_) => return None,
+        };
+        range = Some(joined);
+    }
+    range.filter(|range| range.bytes <= limit)
+}
+
+/// The product with a part, in a binding that begins at `binding_offset`.
+fn job(encoding: Encoding, part: &Part, columns: usize, binding_offset: u64) -> Job {
+    Job {
+        weights: ((part.offset - binding_offset) / VEC4_BYTES as u64) as u32,
+        weights_stride: (encoding.row_bytes(columns) / VEC4_BYTES) as u32,
+        rows: part.rows as u32,
+        spans: encoding.spans(columns) as u32,
+        mix: NO_MIX,
+        ..Job::zeroed()
+    }
+}
+
+impl TokenStep<'_> {
+    /// Adds the layer's dispatches.
+    pub(super) fn record(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        self.projections(recorder)?;
+        self.time_mix(recorder)?;
+        let (buffers, weights) = (self.buffers, self.weights);
+        let plain = self.operands(&buffers.gated, &buffers.x, self.hp.width);
+        self.add_product(recorder, plain, &weights.output)?;
+        self.channel_mix_key(recorder)?;
+        let plain = self.operands(&buffers.ffn_hidden, &buffers.x, padded(self.hp.ffn));
+        self.add_product(recorder, plain, &weights.ffn_value)
+    }
+
+    /// Norm, token shift, and the products with r, k, v and the first halves of the low-rank pairs.
+    fn projections(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        let (weights, width) = (self.weights, self.hp.width);
+        let square = |matrix, mix, slot: Slot| Output {
+            matrix,
+            mix: Some(mix),
+            first: slot as usize * width,
+            epilogue: Epilogue::Store,
+        };
+        let value_slot = match self.index {
+            0 => Slot::FirstValue,
+            _ => Slot::Value,
+        };
+        let mut outputs = vec![
+            square(&weights.receptance, Vector::MixReceptance, Slot::Receptance),
+            square(&weights.key, Vector::MixKey, Slot::Key),
+            square(&weights.value, Vector::MixValue, value_slot),
+        ];
+        let kinds = [
+            (Vector::MixDecay, Epilogue::Tanh),
+            (Vector::MixIclr, Epilogue::Store),
+            (Vector::MixValue, Epilogue::Store),
+            (Vector::MixGate, Epilogue::Sigmoid),
+        ];
+        let pairs = self.pairs().into_iter().zip(kinds).zip(self.hidden());
+        outputs.extend(pairs.filter_map(|((pair, (mix, epilogue)), first)| {
+            Some(Output {
+                matrix: &pair?.down,
+                mix: Some(mix),
+                first,
+                epilogue,
+            })
+        }));
+        let shift = [
+            self.state.att_shift(self.index),
+            self.state.next_att_shift(self.index),
+        ];
+        let norm = [Vector::AttNormWeight, Vector::AttNormBias];
+        let operands = Operands {
+            norm: Some(self.norm(norm)),
+            shift: Some(shift),
+            ..self.operands(&self.buffers.x, &self.buffers.mixed, width)
+        };
+        recorder.fused_outputs(operands, weights, &outputs)
+    }
+
+    /// The second halves of the low-rank pairs, the recurrence, the readout.
+    fn time_mix(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        let storage = &self.weights.storage;
+        let ups = self.weights.pairs().map(|pair| &pair.up);
+        let range =
+            together(ups, storage.largest_binding).ok_or_else(|| thalweg_gpu::Error::Internal {
+                doing: "planning the time mixing of one token".to_owned(),
+                message: "the low-rank matrices do not lie in one binding".to_owned(), // `fuses` has looked
+            })?;
+        let pairs = self.pairs();
+        let hidden = self.hidden();
+        let low_rank = |index: usize| match pairs[index] {
+            None => LowRankParams::zeroed(),
+            Some(LowRank { up, .. }) => LowRankParams {
+                weights: ((up.parts[0].offset - range.offset) / VEC4_BYTES as u64) as u32,
+                stride: (up.encoding.row_bytes(up.columns) / VEC4_BYTES) as u32,
+                spans: up.encoding.spans(up.columns) as u32,
+                hidden: hidden[index] as u32 / 4,
+            },
+        };
+        let element = |vector| self.weights.element(vector);
+        let params = TimeMixStepParams {
+            pairs: std::array::from_fn(low_rank),
+            slot_stride: self.hp.width as u32 / 4,
+            decay_bias: element(Vector::DecayBias),
+            iclr_bias: element(Vector::IclrBias),
+            value_bias: element(Vector::ValueBias),
+            k_k: element(Vector::RemovalKey),
+            k_a: element(Vector::KeyScale),
+            r_k: element(Vector::Bonus),
+            norm_weight: element(Vector::GroupNormWeight),
+            norm_bias: element(Vector::GroupNormBias),
+            padding: [0; 3],
+        };
+        let encodings = pairs.map(|pair| pair.map_or(Encoding::F32, |pair| pair.up.encoding));
+        let kernel = TimeMixStep {
+            encodings,
+            first_layer: self.index == 0,
+            subgroup: recorder.has_subgroups(TimeMixStep::LANES),
+        };
+        let bindings = [
+            Binding::Uniform(bytes_of(&params)),
+            self.weights.vectors(),
+            storage.binding(&range),
+            Binding::Buffer(&self.buffers.mixed),
+            self.state.wkv(self.index),
+            Binding::Buffer(&self.buffers.gated),
+        ];
+        let state_numbers = (self.hp.width * self.hp.head_size) as f64;
+        let work = Work {
+            flops: 10.0 * state_numbers,
+            bytes: 8.0 * state_numbers + range.bytes as f64,
+        };
+        let grid = Workgroups::Grid(kernel.workgroups(self.hp.heads as u32));
+        recorder.dispatch(Operation::TimeMixStep(kernel), &bindings, grid, work)
+    }
+
+    fn channel_mix_key(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        let output = Output {
+            matrix: &self.weights.ffn_key,
+            mix: Some(Vector::MixFfn),
+            first: 0,
+            epilogue: Epilogue::ReluSquared,
+        };
+        let shift = [
+            self.state.ffn_shift(self.index),
+            self.state.next_ffn_shift(self.index),
+        ];
+        let norm = [Vector::FfnNormWeight, Vector::FfnNormBias];
+        let operands = Operands {
+            norm: Some(self.norm(norm)),
+            shift: Some(shift),
+            ..self.operands(&self.buffers.x, &self.buffers.ffn_hidden, self.hp.width)
+        };
+        recorder.fused_outputs(operands, self.weights, &[output])
+    }
+
+    /// Adds a product to the residual stream.
+    fn add_product(
+        &self,
+        recorder: &mut Recorder<'_>,
+        operands: Operands<'_>,
+        matrix: &Matrix,
+    ) -> Result<(), Error> {
+        let output = Output {
+            matrix,
+            mix: None,
+            first: 0,
+            epilogue: Epilogue::Add,
+        };
+        recorder.fused_outputs(operands, self.weights, &[output])
+    }
+
+    fn operands<'b>(
+        &'b self,
+        input: &'b Buffer,
+        output: &'b Buffer,
+        columns: usize,
+    ) -> Operands<'b> {
+        Operands {
+            rows: self.buffers.rows(),
+            storage: &self.weights.storage,
+            vectors: self.weights.vectors(),
+            input,
+            output,
+            norm: None,
+            shift: None,
+            columns,
+        }
+    }
+
+    fn norm(&self, [weight, bias]: [Vector; 2]) -> NormParams {
+        NormParams {
+            weight: self.weights.vec4(weight),
+            bias: self.weights.vec4(bias),
+            epsilon: self.hp.layer_norm_eps,
+            padding: 0,
+        }
+    }
+
+    /// The low-rank pairs in the order of their hidden vectors.
+    fn pairs(&self) -> [Option<&LowRank>; 4] {
+        let weights = self.weights;
+        [
+            Some(&weights.decay),
+            Some(&weights.iclr),
+            weights.value_residual.as_ref(),
+            Some(&weights.gate),
+        ]
+    }
+
+    /// Where the hidden vectors of one token lie: behind the slots, in the same buffer.
+    fn hidden(&self) -> [usize; 4] {
+        let behind_slots = Slot::COUNT as usize * self.hp.width;
+        self.buffers
+            .hidden_of_one_token()
+            .map(|first| behind_slots + first)
+    }
+}

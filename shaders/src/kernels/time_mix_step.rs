@@ -1,0 +1,122 @@
+//! `time_mix_step.wgsl`: time mixing of one token between its first products and its last one.
+
+use bytemuck::{Pod, Zeroable};
+use minijinja::context;
+
+use super::template::render;
+use super::time_mix::Slot;
+use super::{Binding, Kernel, Variant};
+use crate::{Encoding, Error};
+
+/// What happens to one token head by head, in one dispatch. Bindings: params, vectors, weights, mixed (`[slots, width]`,
+/// and the hidden vectors wherever the params say), state `[heads, 64, 64]`, out `[width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TimeMixStep {
+    /// How the second halves of the low-rank pairs are encoded: decay, in-context learning rate, value residual, gate.
+    pub encodings: [Encoding; 4],
+    /// Whether this is layer 0: its values are the first values, which it blends towards nothing.
+    pub first_layer: bool,
+    /// Whether sums of four invocations are made by subgroup operations.
+    pub subgroup: bool,
+}
+
+/// The second half of a low-rank pair.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct LowRankParams {
+    /// First vec4 of the matrix in the weights.
+    pub weights: u32,
+    /// vec4s of an encoded row.
+    pub stride: u32,
+    /// Spans of a row; 0 leaves the pair out.
+    pub spans: u32,
+    /// First vec4 of the hidden vector in mixed.
+    pub hidden: u32,
+}
+
+/// Parameters of [`TimeMixStep`]. Those without a unit are first elements in vectors.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct TimeMixStepParams {
+    /// Decay, in-context learning rate, value residual, gate.
+    pub pairs: [LowRankParams; 4],
+    /// vec4s from slot to slot of mixed.
+    pub slot_stride: u32,
+    /// The decay's bias.
+    pub decay_bias: u32,
+    /// The in-context learning rate's bias.
+    pub iclr_bias: u32,
+    /// The value residual's bias.
+    pub value_bias: u32,
+    /// k_k
+    pub k_k: u32,
+    /// k_a
+    pub k_a: u32,
+    /// r_k
+    pub r_k: u32,
+    /// The group norm's weight.
+    pub norm_weight: u32,
+    /// The group norm's bias.
+    pub norm_bias: u32,
+    /// Uniform structs are whole vec4s.
+    pub padding: [u32; 3],
+}
+
+impl TimeMixStep {
+    /// Invocations that share a channel.
+    pub const LANES: u32 = 4;
+
+    /// Bytes of workgroup memory that it takes.
+    pub fn workgroup_bytes(&self) -> u32 {
+        let lane_parts = if self.subgroup { 0 } else { 3 * 256 * 16 };
+        5 * 64 * 4 + 3 * 64 * 8 + lane_parts
+    }
+
+    /// The kernel.
+    ///
+    /// # Errors
+    /// The template has a defect.
+    pub fn kernel(&self) -> Result<Kernel, Error> {
+        use Binding::{Read, ReadWrite, Uniform};
+        let TimeMixStep {
+            encodings,
+            first_layer,
+            subgroup,
+        } = *self;
+        let mut distinct = Vec::new();
+        let pairs = encodings.map(|encoding| {
+            let known = distinct.iter().position(|other| *other == encoding);
+            known.unwrap_or_else(|| {
+                distinct.push(encoding);
+                distinct.len() - 1
+            })
+        });
+        let layer = if first_layer { "first" } else { "other" };
+        let level = if subgroup { "subgroup" } else { "plain" };
+        let names = encodings.map(Encoding::name).join("_");
+        let name = format!("time_mix_step.{names}.{layer}.{level}");
+        let templates: Vec<String> = distinct
+            .iter()
+            .map(|encoding| encoding.template())
+            .collect();
+        let values =
+            context! { slots => Slot::NAMES, encodings => templates, pairs, first_layer, subgroup };
+        Ok(Kernel {
+            variant: Variant {
+                subgroup,
+                ..Variant::PLAIN
+            },
+            wgsl: render(&name, "time_mix_step.wgsl", values)?,
+            bindings: &[Uniform, Read, Read, Read, ReadWrite, ReadWrite],
+            constants: vec![],
+            workgroup_size: [256, 1, 1],
+            workgroup_bytes: self.workgroup_bytes(),
+            name,
+        })
+    }
+
+    /// The grid for `heads` heads.
+    pub fn workgroups(&self, heads: u32) -> [u32; 3] {
+        [heads, 1, 1]
+    }
+}
