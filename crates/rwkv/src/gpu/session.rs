@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use thalweg_gpu::{Binding, Buffer, Context, Plan, PlanBuilder};
+use thalweg_gpu::{Binding, Buffer, Context, DispatchTime, Plan, PlanBuilder};
 use thalweg_shaders::kernels::{Matvec, Rows};
 
 use super::GpuModel;
@@ -75,6 +75,25 @@ impl GpuSession {
                 self.plan(head).map(drop)
             }
         }
+    }
+
+    /// Reads `tokens`, at most a chunk, and says what each dispatch took on the device; nothing if the device has no
+    /// timestamps. Dispatches that a timestamp follows cannot overlap, so all of them together take longer than a step.
+    ///
+    /// # Errors
+    /// [`Error::Token`]; errors of the device.
+    pub fn profile(&mut self, tokens: &[u32]) -> Result<Vec<DispatchTime>, Error> {
+        self.check_tokens(tokens)?;
+        self.begin()?;
+        let tokens = &tokens[..tokens.len().min(self.buffers.capacity)];
+        let step = Step::LayersAndLast(self.shape(tokens.len()));
+        let last = Rows {
+            count: 1,
+            first: tokens.len().saturating_sub(1) as u32,
+        };
+        let context = Arc::clone(&self.model.context);
+        self.buffers.write_inputs(&context, tokens, last)?;
+        Ok(self.plan(step)?.profile(&context)?)
     }
 
     /// Reads at most a chunk of tokens.
