@@ -132,6 +132,32 @@ pub fn encode_rows(
     Ok(())
 }
 
+/// Encodes rows of plain numbers as [`Encoding::F16`], rounded. Shapes are those of [`encode_rows`].
+///
+/// # Errors
+/// Those of [`encode_rows`].
+///
+/// # Panics
+/// If the lengths disagree.
+pub fn encode_rows_as_halves(
+    ty: TensorType,
+    columns: usize,
+    rows: &[u8],
+    out: &mut [u8],
+) -> Result<(), Error> {
+    let row_bytes = Encoding::F16.row_bytes(columns);
+    let count = out.len() / row_bytes;
+    let mut values = vec![0.0; count * columns];
+    blocks::decode(ty, rows, &mut values)?;
+    let halves: Vec<half::f16> = values.into_iter().map(half::f16::from_f32).collect();
+    let values = halves.chunks_exact(columns);
+    assert_eq!(values.len() * row_bytes, out.len());
+    for (values, out) in values.zip(out.chunks_exact_mut(row_bytes)) {
+        copy_padded(bytemuck::cast_slice(values), out);
+    }
+    Ok(())
+}
+
 fn encode_row(ty: TensorType, columns: usize, row: &[u8], out: &mut [u8]) -> Result<(), Error> {
     match ty {
         TensorType::Q6_K => six_bit_planes(row.chunks_exact(210), out),

@@ -5,5 +5,7 @@ mod error;
 pub mod kernels;
 pub mod twins;
 
-pub use encoding::{Encoding, SPAN, VEC4_BYTES, encode_rows, is_stored_as_is};
+pub use encoding::{
+    Encoding, SPAN, VEC4_BYTES, encode_rows, encode_rows_as_halves, is_stored_as_is,
+};
 pub use error::Error;

@@ -1,27 +1,40 @@
-// Adds a product that was computed in parts, each over some of the columns: out += scale * sum of the parts.
-{% include "rows.wgsl" %}
+{% if output == "f16" %}
+enable f16;
+{% endif %}
+// Adds up products that were computed in parts, each over some of the columns, and does what their jobs ask for. In a job
+// `input` and `input_stride` say where the sums lie in a part, in numbers.
+{% include "jobs.wgsl" %}
 struct Params {
-    width: u32,       // vec4s of a row
     parts: u32,
-    part_stride: u32, // vec4s from part to part
-    scale: f32,
+    part_stride: u32, // numbers from part to part
 }
 
-@group(0) @binding(1) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> parts: array<vec4<f32>>; // [parts, rows, width]
-@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>; // [rows, width]
+@group(0) @binding(3) var<uniform> params: Params;
 
 override WORKGROUP = 64u;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if (id.x >= params.width || id.y >= rows.count) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let job = jobs[workgroup.z];
+    let row = 4u * (workgroup.x * WORKGROUP + local);
+    let token = workgroup.y;
+    if (row >= job.rows || token >= rows.count) {
         return;
     }
-    let at = id.y * params.width + id.x;
-    var sum = vec4<f32>();
-    for (var part = 0u; part < params.parts; part++) {
-        sum += parts[part * params.part_stride + at];
+    let first = job.input + token * job.input_stride + row;
+    if (row + 4u <= job.rows) {
+        var sum = vec4<f32>();
+        for (var at = first; at < first + params.parts * params.part_stride; at += params.part_stride) {
+            sum += vec4<f32>(input[at], input[at + 1u], input[at + 2u], input[at + 3u]);
+        }
+        finish_four(job, token, row, sum);
+        return;
     }
-    out[at] += params.scale * sum;
+    for (var i = 0u; row + i < job.rows; i++) {
+        var sum = 0.0;
+        for (var part = 0u; part < params.parts; part++) {
+            sum += input[first + part * params.part_stride + i];
+        }
+        finish(job, token, row + i, sum);
+    }
 }

@@ -25,13 +25,17 @@ const HIDDEN_SCALE = {{ hidden_scale }};
 
 @group(0) @binding(1) var<uniform> jobs: array<Job, {{ max_jobs }}>;
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
+{% if encodings %}
 @group(0) @binding(3) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> input: array<vec4<{{ input }}>>;
+{% endif %}
+@group(0) @binding(4) var<storage, read> input: array<{{ input }}>;
 @group(0) @binding(5) var<storage, read_write> out: array<{{ output }}>;
 
+{% if encodings %}
 {% include "half.wgsl" %}
 {% include "encodings/common.wgsl" %}
 {% include "encodings/k_scales.wgsl" %}
+{% endif %}
 {% for encoding in encodings %}
 {% with suffix = loop.index0 if encodings | length > 1 else "" %}
 {% include encoding %}
@@ -45,43 +49,78 @@ fn bias_at(job: Job, row: u32) -> f32 {
     return vectors[at >> 2u][at & 3u];
 }
 
-// Turns a product into the result and stores it.
-fn finish(job: Job, token: u32, row: u32, product: f32) {
-    let at = job.output + token * job.output_stride + row;
-    var value = product;
+// What the output holds, where the epilogue builds on that.
+fn held(job: Job, token: u32, row: u32) -> f32 {
+    if (job.epilogue == 5u || job.epilogue >= 7u) {
+        return f32(out[job.output + token * job.output_stride + row]);
+    }
+    return 0.0;
+}
+
+// Turns the products of four rows into results, of which a kernel may use but the first.
+fn results(job: Job, token: u32, row: u32, product: vec4<f32>, old: vec4<f32>) -> vec4<f32> {
     switch job.epilogue {
         case 1u: {
-            value = bounded_tanh(product);
+            return bounded_tanh(product);
         }
         case 2u: {
-            value = sigmoid(product);
+            return sigmoid(product);
         }
         case 3u: { // in-context learning rate
-            value = sigmoid(bias_at(job, row) + product);
+            return sigmoid(biases(job, row) + product);
         }
         case 4u: { // decay
-            value = exp(DECAY_SCALE * sigmoid(bias_at(job, row) + product));
+            return exp(DECAY_SCALE * sigmoid(biases(job, row) + product));
         }
         case 5u: { // value residual: from the value towards the first layer's
-            let first_value = f32(out[job.first_value + token * job.output_stride + row]);
-            let own_value = f32(out[at]);
-            value = own_value + (first_value - own_value) * sigmoid(bias_at(job, row) + product);
+            return old + (first_values(job, token, row) - old) * sigmoid(biases(job, row) + product);
         }
         case 6u: { // squared relu
-            let positive = max(product, 0.0);
+            let positive = max(product, vec4<f32>());
             {% if output == "f16" %}
-            value = min(positive * positive * HIDDEN_SCALE, 65504.0);
+            return min(positive * positive * HIDDEN_SCALE, vec4<f32>(65504.0));
             {% else %}
-            value = positive * positive;
+            return positive * positive;
             {% endif %}
         }
         case 7u: { // residual
-            value = f32(out[at]) + product;
+            return old + product;
         }
         case 8u: { // residual, of the scaled squared relu
-            value = f32(out[at]) + product / HIDDEN_SCALE;
+            return old + product / HIDDEN_SCALE;
         }
-        default: {}
+        default: {
+            return product;
+        }
     }
-    out[at] = {{ output }}(value);
+}
+
+fn biases(job: Job, row: u32) -> vec4<f32> {
+    return vec4<f32>(bias_at(job, row), bias_at(job, row + 1u), bias_at(job, row + 2u), bias_at(job, row + 3u));
+}
+
+fn first_values(job: Job, token: u32, row: u32) -> vec4<f32> {
+    let at = job.first_value + token * job.output_stride + row;
+    return vec4<f32>(f32(out[at]), f32(out[at + 1u]), f32(out[at + 2u]), f32(out[at + 3u]));
+}
+
+// Turns a product into the result and stores it.
+fn finish(job: Job, token: u32, row: u32, product: f32) {
+    let value = results(job, token, row, vec4<f32>(product), vec4<f32>(held(job, token, row))).x;
+    out[job.output + token * job.output_stride + row] = {{ output }}(value);
+}
+
+// The same for four rows at once, all of which there are: their loads wait for memory together.
+fn finish_four(job: Job, token: u32, row: u32, product: vec4<f32>) {
+    let old = vec4<f32>(
+        held(job, token, row),
+        held(job, token, row + 1u),
+        held(job, token, row + 2u),
+        held(job, token, row + 3u),
+    );
+    let value = results(job, token, row, product, old);
+    let at = job.output + token * job.output_stride + row;
+    {% for c in range(4) %}
+    out[at + {{ c }}u] = {{ output }}(value[{{ c }}]);
+    {% endfor %}
 }

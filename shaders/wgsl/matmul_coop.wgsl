@@ -121,14 +121,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     {% for t in range(tokens) %}
     coopStore(sum{{ r }}_{{ t }}, &sums[subgroup * SIZE * SIZE], SIZE);
     workgroupBarrier();
-    for (var i = lane; i < SIZE * SIZE; i += {{ subgroup }}u) {
+    for (var i = 4u * lane; i < SIZE * SIZE; i += {{ 4 * subgroup }}u) {
         let row = first_row + subgroup_row + {{ r * size }}u + i % SIZE;
         let token = first_token + subgroup_token + {{ t * size }}u + i / SIZE;
-        if (row < job.rows && token < rows.count) {
-            finish(job, token, row, sums[subgroup * SIZE * SIZE + i]);
-        }
+        store(job, token, row, subgroup * SIZE * SIZE + i);
     }
     workgroupBarrier();
     {% endfor %}
     {% endfor %}
+}
+
+// Stores four rows of a token, whose products begin at `at`, as far as there are such.
+fn store(job: Job, token: u32, row: u32, at: u32) {
+    if (token >= rows.count) {
+        return;
+    }
+    if (row + 4u <= job.rows) {
+        finish_four(job, token, row, vec4<f32>(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]));
+        return;
+    }
+    for (var i = 0u; row + i < job.rows; i++) {
+        finish(job, token, row + i, sums[at + i]);
+    }
 }

@@ -1,12 +1,13 @@
 // Time mixing of one token between its first products and its last one, a workgroup a head: the second halves of the
 // low-rank pairs, the keys, the recurrence, the group norm, the bonus, the gate. Twins: twins::decay, twins::iclr,
 // twins::value_residual, twins::removal_key, twins::scale_key, twins::wkv7, twins::group_norm, twins::bonus, twins::gate.
-// Four invocations share a channel: a row of each matrix and of the state.
+// {{ lanes }} invocations share a channel: a row of each matrix and of the state. All their weights are loaded before any is used, as
+// waiting for memory is what this kernel does most.
 struct LowRank {
     weights: u32, // first vec4
     stride: u32,  // vec4s of an encoded row
-    spans: u32,
     hidden: u32,  // first vec4 of its hidden vector in mixed
+    padding: u32,
 }
 
 struct Params {
@@ -44,7 +45,7 @@ const {{ slot }} = {{ loop.index0 }}u;
 {% endwith %}
 {% endfor %}
 {% include "activations.wgsl" %}
-const LANES = 4u;
+const LANES = {{ lanes }}u;
 const GROUP_NORM_EPSILON = 64e-5;
 const LEAST_NORM = 1e-12;
 
@@ -54,37 +55,86 @@ var<workgroup> {{ name }}: array<f32, 64>;
 // What the sums over the head are made of; one for each of the sums, so that none waits for another to be read.
 var<workgroup> head_parts: array<vec2<f32>, {{ 3 * 64 }}>;
 {% if not subgroup %}
-var<workgroup> lane_parts: array<vec4<f32>, {{ 3 * 256 }}>;
+var<workgroup> lane_parts: array<vec4<f32>, {{ 64 * lanes }}>;
+var<workgroup> row_parts: array<f32, {{ 2 * 64 * lanes }}>;
 {% endif %}
 
 fn total(value: vec4<f32>) -> f32 {
     return (value.x + value.y) + (value.z + value.w);
 }
 
-// The sum over the invocations of a channel. `which` is 0 for the first such sum, 1 for the next.
-fn lane_sum(local: u32, which: u32, part: vec4<f32>) -> vec4<f32> {
+// The sum over the invocations of a channel.
+fn product_sum(local: u32, part: vec4<f32>) -> vec4<f32> {
+    var sum = part;
     {% if subgroup %}
-    let pair = part + subgroupShuffleXor(part, 1u);
-    return pair + subgroupShuffleXor(pair, 2u);
+    {% for mask in [1, 2, 4, 8] if mask < lanes %}
+    sum += subgroupShuffleXor(sum, {{ mask }}u);
+    {% endfor %}
     {% else %}
-    lane_parts[256u * which + local] = part;
+    lane_parts[local] = part;
     workgroupBarrier();
-    let first = 256u * which + (local & ~3u);
-    return (lane_parts[first] + lane_parts[first + 1u]) + (lane_parts[first + 2u] + lane_parts[first + 3u]);
+    let first = local - local % LANES;
+    sum = lane_parts[first];
+    for (var i = 1u; i < LANES; i++) {
+        sum += lane_parts[first + i];
+    }
     {% endif %}
+    return sum;
+}
+
+// The same of one number. `which` is 0 for the first such sum, 1 for the next.
+fn row_sum(local: u32, which: u32, part: f32) -> f32 {
+    var sum = part;
+    {% if subgroup %}
+    {% for mask in [1, 2, 4, 8] if mask < lanes %}
+    sum += subgroupShuffleXor(sum, {{ mask }}u);
+    {% endfor %}
+    {% else %}
+    row_parts[{{ 64 * lanes }}u * which + local] = part;
+    workgroupBarrier();
+    let first = {{ 64 * lanes }}u * which + local - local % LANES;
+    sum = row_parts[first];
+    for (var i = 1u; i < LANES; i++) {
+        sum += row_parts[first + i];
+    }
+    {% endif %}
+    return sum;
 }
 
 // The sum over the channels of a value that the invocations of a channel share. `which` as above.
-fn head_sum(local: u32, which: u32, value: vec2<f32>) -> vec2<f32> {
+fn head_sum(local: u32, subgroup: vec2<u32>, which: u32, value: vec2<f32>) -> vec2<f32> {
+    var sum = vec2<f32>();
+    {% if subgroup %}
+    let own = subgroupAdd(select(vec2<f32>(), value, local % LANES == 0u));
+    if (subgroup.y == 0u) {
+        head_parts[64u * which + local / subgroup.x] = own;
+    }
+    workgroupBarrier();
+    for (var i = subgroup.y; i < {{ 64 * lanes }}u / subgroup.x; i += subgroup.x) {
+        sum += head_parts[64u * which + i];
+    }
+    return subgroupAdd(sum);
+    {% else %}
     if (local % LANES == 0u) {
         head_parts[64u * which + local / LANES] = value;
     }
     workgroupBarrier();
-    var sum = vec2<f32>();
-    for (var i = 64u * which; i < 64u * which + 64u; i++) {
-        sum += head_parts[i];
+    if (local < 8u) {
+        for (var i = 0u; i < 8u; i++) {
+            sum += head_parts[64u * which + 8u * local + i];
+        }
+    }
+    workgroupBarrier(); // all have read what is now replaced
+    if (local < 8u) {
+        head_parts[64u * which + local] = sum;
+    }
+    workgroupBarrier();
+    sum = head_parts[64u * which];
+    for (var i = 1u; i < 8u; i++) {
+        sum += head_parts[64u * which + i];
     }
     return sum;
+    {% endif %}
 }
 
 fn vector_at(first: u32, channel: u32) -> f32 {
@@ -102,54 +152,80 @@ fn {{ name }}_at(first: u32) -> vec4<f32> {
 }
 {% endfor %}
 
-{% for pair in pairs %}
-// The invocation's part of a channel's product with the hidden vector.
-fn product{{ loop.index0 }}(channel: u32, lane: u32) -> f32 {
-    let pair = params.pairs[{{ loop.index0 }}];
-    let row = pair.weights + channel * pair.stride;
+{% for e in range(encodings | length) %}
+// The part of a product with the hidden vector at `hidden` that a span contributes.
+fn span_product{{ e }}(packed: Packed{{ e }}, span: u32, hidden: u32) -> f32 {
     var sum = 0.0;
-    for (var span = lane; span < pair.spans; span += LANES) {
-        let packed = fetch{{ pair }}(row, pair.spans, span);
-        {% for half in range(2) %}
-        {
-            let w = decode{{ pair }}(packed, span, {{ half }}u);
-            let column = pair.hidden + ((first_column{{ pair }}(span) + {{ half }}u * HALF_STRIDE{{ pair }}) >> 2u);
-            {% for c in range(4) %}
-            let x{{ c }} = mixed[column + {{ c }}u];
-            {% endfor %}
-            let dot = fma(w.quants[3], x3, fma(w.quants[2], x2, fma(w.quants[1], x1, w.quants[0] * x0)));
-            sum += fma(w.scale, total(dot), w.offset * total((x0 + x1) + (x2 + x3)));
-        }
+    {% for half in range(2) %}
+    {
+        let w = decode{{ e }}(packed, span, {{ half }}u);
+        let column = hidden + ((first_column{{ e }}(span) + {{ half }}u * HALF_STRIDE{{ e }}) >> 2u);
+        {% for c in range(4) %}
+        let x{{ c }} = mixed[column + {{ c }}u];
         {% endfor %}
+        let dot = fma(w.quants[3], x3, fma(w.quants[2], x2, fma(w.quants[1], x1, w.quants[0] * x0)));
+        sum += fma(w.scale, total(dot), w.offset * total((x0 + x1) + (x2 + x3)));
     }
+    {% endfor %}
     return sum;
 }
 {% endfor %}
 
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+@compute @workgroup_size({{ 64 * lanes }})
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    {% if subgroup %}
+    @builtin(subgroup_size) subgroup_size: u32,
+    @builtin(subgroup_invocation_id) subgroup_invocation: u32,
+    {% endif %}
+) {
+    let subgroup = vec2<u32>({% if subgroup %}subgroup_size, subgroup_invocation{% else %}1u, 0u{% endif %});
     let row = local / LANES;
     let lane = local % LANES;
     let channel = workgroup.x * 64u + row;
     let state_row = channel * 16u + lane;
-    {% for c in range(4) %}
-    var s{{ c }} = state[state_row + {{ 4 * c }}u];
+    {% for p in range(4) %}
+    {% for i in range((spans[p] + lanes - 1) // lanes) %}
+    let packed{{ p }}_{{ i }} = fetch{{ pairs[p] }}(params.pairs[{{ p }}].weights + channel * params.pairs[{{ p }}].stride, {{ spans[p] }}u, min(lane + {{ i * lanes }}u, {{ spans[p] - 1 }}u));
+    {% endfor %}
+    {% endfor %}
+    {% for c in range(parts) %}
+    var s{{ c }} = state[state_row + {{ c * lanes }}u];
     {% endfor %}
     let r = mixed_at(RECEPTANCE, channel);
     let k = mixed_at(KEY, channel);
     var v = mixed_at({{ "FIRST_VALUE" if first_layer else "VALUE" }}, channel);
 
-    let products = lane_sum(local, 0u, vec4<f32>(product0(channel, lane), product1(channel, lane), {{ "0.0" if first_layer else "product2(channel, lane)" }}, product3(channel, lane)));
-    let w = exp(DECAY_SCALE * sigmoid(vector_at(params.decay_bias, channel) + products.x));
-    let a = sigmoid(vector_at(params.iclr_bias, channel) + products.y);
+    var product_parts = vec4<f32>();
+    {% for p in range(4) %}
+    {% for i in range((spans[p] + lanes - 1) // lanes) %}
+    {% if (i + 1) * lanes > spans[p] %}
+    if (lane + {{ i * lanes }}u < {{ spans[p] }}u)
+    {% endif %}
+    {
+        product_parts[{{ p }}] += span_product{{ pairs[p] }}(packed{{ p }}_{{ i }}, lane + {{ i * lanes }}u, params.pairs[{{ p }}].hidden);
+    }
+    {% endfor %}
+    {% endfor %}
+    let products = product_sum(local, product_parts);
+    let biases = vec4<f32>(
+        vector_at(params.decay_bias, channel),
+        vector_at(params.iclr_bias, channel),
+        vector_at(params.value_bias, channel),
+        0.0,
+    );
+    let shares = sigmoid(biases + products);
+    let w = exp(DECAY_SCALE * shares.x);
+    let a = shares.y;
     {% if not first_layer %}
-    v += (mixed_at(FIRST_VALUE, channel) - v) * sigmoid(vector_at(params.value_bias, channel) + products.z);
+    v += (mixed_at(FIRST_VALUE, channel) - v) * shares.z;
     {% endif %}
     let gate = products.w;
 
     let raw = k * vector_at(params.k_k, channel);
     let scaled_key = k * (1.0 + (a - 1.0) * vector_at(params.k_a, channel));
-    let sums = head_sum(local, 0u, vec2<f32>(raw * raw, r * scaled_key * vector_at(params.r_k, channel)));
+    let sums = head_sum(local, subgroup, 0u, vec2<f32>(raw * raw, r * scaled_key * vector_at(params.r_k, channel)));
     let kk = raw / max(sqrt(sums.x), LEAST_NORM);
     if (lane == 0u) {
         receptance[row] = r;
@@ -160,20 +236,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     workgroupBarrier();
 
-    {% for c in range(4) %}
-    let column{{ c }} = 4u * lane + {{ 16 * c }}u;
+    var removed_part = vec4<f32>();
+    {% for c in range(parts) %}
+    let column{{ c }} = 4u * lane + {{ 4 * c * lanes }}u;
+    removed_part += s{{ c }} * removal_at(column{{ c }});
     {% endfor %}
-    let removed_part = (s0 * removal_at(column0) + s1 * removal_at(column1)) + (s2 * removal_at(column2) + s3 * removal_at(column3));
-    let removed = lane_sum(local, 1u, vec4<f32>(total(removed_part), 0.0, 0.0, 0.0)).x;
-    {% for c in range(4) %}
+    let removed = row_sum(local, 0u, total(removed_part));
+    var y_part = vec4<f32>();
+    {% for c in range(parts) %}
     s{{ c }} = fma(vec4<f32>(-removed), replacement_at(column{{ c }}), fma(vec4<f32>(v), key_at(column{{ c }}), s{{ c }} * decay_at(column{{ c }})));
-    state[state_row + {{ 4 * c }}u] = s{{ c }};
+    state[state_row + {{ c * lanes }}u] = s{{ c }};
+    y_part += s{{ c }} * receptance_at(column{{ c }});
     {% endfor %}
-    let y_part = (s0 * receptance_at(column0) + s1 * receptance_at(column1)) + (s2 * receptance_at(column2) + s3 * receptance_at(column3));
-    let y = lane_sum(local, 2u, vec4<f32>(total(y_part), 0.0, 0.0, 0.0)).x;
+    let y = row_sum(local, 1u, total(y_part));
 
-    let centred = y - head_sum(local, 1u, vec2<f32>(y, 0.0)).x / 64.0;
-    let variance = head_sum(local, 2u, vec2<f32>(centred * centred, 0.0)).x / 64.0;
+    let centred = y - head_sum(local, subgroup, 1u, vec2<f32>(y, 0.0)).x / 64.0;
+    let variance = head_sum(local, subgroup, 2u, vec2<f32>(centred * centred, 0.0)).x / 64.0;
     let normed = centred / sqrt(variance + GROUP_NORM_EPSILON) * vector_at(params.norm_weight, channel) + vector_at(params.norm_bias, channel);
     if (lane == 0u) {
         out[channel] = (normed + sums.y * v) * gate;

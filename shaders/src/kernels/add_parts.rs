@@ -3,27 +3,30 @@
 use bytemuck::{Pod, Zeroable};
 use minijinja::context;
 
+use super::product::{HIDDEN_SCALE, MAX_JOBS};
 use super::template::render;
-use super::{Binding, Kernel, Variant};
+use super::{Binding, Kernel, Number};
 use crate::Error;
 
-/// Adds up a product that was divided along its columns. Bindings: rows, params, parts `[parts, tokens, width]`, out
-/// `[tokens, width]`, which it is added to.
-#[derive(Debug, Clone, Copy)]
-pub struct AddParts;
+/// Finishes products that were divided along their columns. Bindings: rows, jobs, vectors, params, parts
+/// `[parts, numbers of a part]`, out. A [`Job`](super::Job)'s `input` and `input_stride` say where its sums lie in a part,
+/// in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AddParts {
+    /// What the results are stored as.
+    pub output: Number,
+}
 
 /// Parameters of [`AddParts`].
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct AddPartsParams {
-    /// vec4s of a row.
-    pub width: u32,
     /// Number of parts.
     pub parts: u32,
-    /// vec4s from part to part.
+    /// Numbers from part to part.
     pub part_stride: u32,
-    /// What their sum is multiplied by.
-    pub scale: f32,
+    /// Uniform structs are whole vec4s.
+    pub padding: [u32; 2],
 }
 
 const WORKGROUP: u32 = 64;
@@ -35,19 +38,25 @@ impl AddParts {
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
+        let output = self.output.name();
+        let name = format!("add_parts.{output}");
+        let values = context! {
+            encodings => Vec::<String>::new(), max_jobs => MAX_JOBS, hidden_scale => HIDDEN_SCALE,
+            input => "f32", output,
+        };
         Ok(Kernel {
-            name: "add_parts".to_owned(),
-            variant: Variant::PLAIN,
-            wgsl: render("add_parts", "add_parts.wgsl", context! {})?,
-            bindings: &[Read, Uniform, Read, ReadWrite],
+            variant: self.output.variant(),
+            wgsl: render(&name, "add_parts.wgsl", values)?,
+            bindings: &[Read, Uniform, Read, Uniform, Read, ReadWrite],
             constants: vec![("WORKGROUP", WORKGROUP.into())],
             workgroup_size: [WORKGROUP, 1, 1],
             workgroup_bytes: 0,
+            name,
         })
     }
 
-    /// The grid for rows of `width` numbers and at most `rows` rows.
-    pub fn workgroups(&self, width: u32, rows: u32) -> [u32; 3] {
-        [width.div_ceil(4 * WORKGROUP), rows, 1]
+    /// The grid for `jobs` jobs, the largest of `rows` rows, and at most `tokens` tokens.
+    pub fn workgroups(&self, jobs: u32, rows: u32, tokens: u32) -> [u32; 3] {
+        [rows.div_ceil(4 * WORKGROUP), tokens, jobs]
     }
 }

@@ -104,7 +104,7 @@ impl FusedMatvec {
         );
         let values = context! {
             encodings => templates, max_jobs => MAX_JOBS, max_fused_jobs => MAX_FUSED_JOBS,
-            hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32",
+            hidden_scale => HIDDEN_SCALE, input => "vec4<f32>", output => "f32",
             spans, lanes, rows, workgroup, depth, subgroup, norm, shift,
         };
         Ok(Kernel {

@@ -101,7 +101,7 @@ impl MatmulCoop {
             output.name()
         );
         let values = context! {
-            encodings => [encoding.template()], max_jobs => MAX_JOBS, hidden_scale => HIDDEN_SCALE, input => "f16", output => output.name(),
+            encodings => [encoding.template()], max_jobs => MAX_JOBS, hidden_scale => HIDDEN_SCALE, input => "vec4<f16>", output => output.name(),
             size, subgroup, subgroup_rows, subgroup_tokens, rows, tokens, steps,
         };
         let subgroups = subgroup_rows * subgroup_tokens;

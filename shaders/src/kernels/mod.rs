@@ -132,7 +132,6 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
     let mut kernels = vec![
         LayerNorm.kernel()?,
         RemovalKey.kernel()?,
-        AddParts.kernel()?,
         Wkv7Prepare.kernel()?,
         Wkv7Apply.kernel()?,
     ];
@@ -141,6 +140,7 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
     }
     for output in [Number::F32, Number::F16] {
         kernels.push(Readout { output }.kernel()?);
+        kernels.push(AddParts { output }.kernel()?);
         for mixes in NormMix::MIXES {
             kernels.push(NormMix { mixes, output }.kernel()?);
         }

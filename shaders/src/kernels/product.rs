@@ -52,7 +52,7 @@ pub const NO_MIX: u32 = u32::MAX;
 pub const HIDDEN_SCALE: f32 = 0.0625;
 
 /// Jobs of one dispatch.
-pub const MAX_JOBS: usize = 16;
+pub const MAX_JOBS: usize = 40;
 
 /// What becomes of a product `p` before it is stored; `b` is the row's bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,7 +133,7 @@ impl Matvec {
         } = *self;
         let name = format!("matvec.{}.{columns}", encoding.name());
         let rows = self.rows();
-        let values = context! { encodings => [encoding.template()], max_jobs => MAX_JOBS, rows, columns, hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32" };
+        let values = context! { encodings => [encoding.template()], max_jobs => MAX_JOBS, rows, columns, hidden_scale => HIDDEN_SCALE, input => "vec4<f32>", output => "f32" };
         Ok(Kernel {
             variant: Variant::PLAIN,
             wgsl: render(&name, "matvec.wgsl", values)?,
@@ -186,7 +186,7 @@ impl Matmul {
         } = *self;
         let name = format!("matmul.{}.{block_size}", encoding.name());
         let [tile_rows, tile_tokens] = self.outputs();
-        let values = context! { encodings => [encoding.template()], max_jobs => MAX_JOBS, tile_rows, tile_tokens, hidden_scale => HIDDEN_SCALE, input => "f32", output => "f32" };
+        let values = context! { encodings => [encoding.template()], max_jobs => MAX_JOBS, tile_rows, tile_tokens, hidden_scale => HIDDEN_SCALE, input => "vec4<f32>", output => "f32" };
         let row_bytes = 5 * 16;
         Ok(Kernel {
             variant: Variant::PLAIN,
@@ -199,9 +199,14 @@ impl Matmul {
         })
     }
 
+    /// Rows and tokens that a workgroup computes.
+    pub fn tile(&self) -> [u32; 2] {
+        self.outputs().map(|outputs| outputs * self.block_size)
+    }
+
     /// The grid for `jobs` jobs, the largest of `rows` rows, and at most `tokens` tokens.
     pub fn workgroups(&self, jobs: u32, rows: u32, tokens: u32) -> [u32; 3] {
-        let [tile_rows, tile_tokens] = self.outputs().map(|outputs| outputs * self.block_size);
+        let [tile_rows, tile_tokens] = self.tile();
         [rows.div_ceil(tile_rows), tokens.div_ceil(tile_tokens), jobs]
     }
 }

@@ -14,9 +14,11 @@ use crate::{Encoding, Error};
 pub struct TimeMixStep {
     /// How the second halves of the low-rank pairs are encoded: decay, in-context learning rate, value residual, gate.
     pub encodings: [Encoding; 4],
+    /// Spans of a row of each of them; 0 leaves the pair out.
+    pub spans: [u32; 4],
     /// Whether this is layer 0: its values are the first values, which it blends towards nothing.
     pub first_layer: bool,
-    /// Whether sums of four invocations are made by subgroup operations.
+    /// Whether sums over the invocations of a channel are made by subgroup operations.
     pub subgroup: bool,
 }
 
@@ -28,10 +30,10 @@ pub struct LowRankParams {
     pub weights: u32,
     /// vec4s of an encoded row.
     pub stride: u32,
-    /// Spans of a row; 0 leaves the pair out.
-    pub spans: u32,
     /// First vec4 of the hidden vector in mixed.
     pub hidden: u32,
+    /// Elements of uniform arrays are whole vec4s.
+    pub padding: u32,
 }
 
 /// Parameters of [`TimeMixStep`]. Those without a unit are first elements in vectors.
@@ -64,11 +66,24 @@ pub struct TimeMixStepParams {
 
 impl TimeMixStep {
     /// Invocations that share a channel.
-    pub const LANES: u32 = 4;
+    pub const LANES: u32 = 8;
+    /// The same in the plain variant, whose workgroups have no more than 256.
+    const PLAIN_LANES: u32 = 4;
+
+    fn lanes(&self) -> u32 {
+        match self.subgroup {
+            true => Self::LANES,
+            false => Self::PLAIN_LANES,
+        }
+    }
 
     /// Bytes of workgroup memory that it takes.
     pub fn workgroup_bytes(&self) -> u32 {
-        let lane_parts = if self.subgroup { 0 } else { 3 * 256 * 16 };
+        let lane_parts = if self.subgroup {
+            0
+        } else {
+            64 * self.lanes() * (16 + 2 * 4)
+        };
         5 * 64 * 4 + 3 * 64 * 8 + lane_parts
     }
 
@@ -80,9 +95,11 @@ impl TimeMixStep {
         use Binding::{Read, ReadWrite, Uniform};
         let TimeMixStep {
             encodings,
+            spans,
             first_layer,
             subgroup,
         } = *self;
+        let lanes = self.lanes();
         let mut distinct = Vec::new();
         let pairs = encodings.map(|encoding| {
             let known = distinct.iter().position(|other| *other == encoding);
@@ -93,14 +110,14 @@ impl TimeMixStep {
         });
         let layer = if first_layer { "first" } else { "other" };
         let level = if subgroup { "subgroup" } else { "plain" };
-        let names = encodings.map(Encoding::name).join("_");
+        let names = [0, 1, 2, 3].map(|pair| format!("{}x{}", encodings[pair].name(), spans[pair]));
+        let names = names.join("_");
         let name = format!("time_mix_step.{names}.{layer}.{level}");
         let templates: Vec<String> = distinct
             .iter()
             .map(|encoding| encoding.template())
             .collect();
-        let values =
-            context! { slots => Slot::NAMES, encodings => templates, pairs, first_layer, subgroup };
+        let values = context! { slots => Slot::NAMES, encodings => templates, pairs, spans, lanes, parts => 16 / lanes, first_layer, subgroup };
         Ok(Kernel {
             variant: Variant {
                 subgroup,
@@ -109,7 +126,7 @@ impl TimeMixStep {
             wgsl: render(&name, "time_mix_step.wgsl", values)?,
             bindings: &[Uniform, Read, Read, Read, ReadWrite, ReadWrite],
             constants: vec![],
-            workgroup_size: [256, 1, 1],
+            workgroup_size: [64 * lanes, 1, 1],
             workgroup_bytes: self.workgroup_bytes(),
             name,
         })

@@ -405,7 +405,7 @@ fn rows_of_an_earlier_run_do_not_matter() {
             [&[0.0; 4], &x, &out],
             &weights.encoded(),
         );
-        assert_close(&found, &expected, TOLERANCE, &format!("{form:?}"));
+        assert_close(&found, &expected, form.tolerance(), &format!("{form:?}"));
     }
 }
 

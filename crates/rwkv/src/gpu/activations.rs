@@ -2,17 +2,15 @@
 
 use thalweg_gpu::{Binding, Buffer, Context, Limits, ReadBuffer};
 use thalweg_shaders::SPAN;
-use thalweg_shaders::kernels::{Rows, Slot};
+use thalweg_shaders::kernels::{Number, Rows, Slot};
 
+use super::products::MOST_PARTS;
 use crate::{Error, Hyperparameters};
 
 /// Most tokens whose logits are computed at a time; more are computed in turns.
 const HEAD_ROWS: usize = 64;
-/// Up to so many tokens, products with few rows are divided along their columns, as they would leave most of a device
-/// idle.
-pub(super) const SPLIT_TOKENS: usize = 64;
-/// Into so many parts.
-pub(super) const SPLIT_PARTS: usize = 4;
+/// Numbers that there is room for in products computed in parts: so many tokens times channels times parts.
+pub(super) const PARTS_NUMBERS: usize = 8 << 20;
 /// What time mixing mixes: the inputs of r, w, k, v, a and g.
 const MIXES: usize = 6;
 /// Where the parts of the input buffer begin: as far apart as any device wants its bindings.
@@ -43,13 +41,15 @@ pub(super) struct Activations {
     pub(super) mixed: Buffer,
     /// The hidden vectors of the low-rank pairs, one pair after the other, each `[tokens, rank]`, ranks padded to spans.
     pub(super) hidden: Buffer,
+    /// The same in 16 bits, apart from them so that what pads the ranks stays zero in both.
+    pub(super) hidden_halves: Buffer,
     /// Spans of each pair's rank.
     rank_spans: [usize; 4],
     /// What the recurrence puts out, `[tokens, width]`.
     pub(super) y: Buffer,
     /// The input of the output matrix of time mixing, `[tokens, width]`.
     pub(super) gated: Buffer,
-    /// Products that are computed in parts, `[parts, tokens, width]`.
+    /// Products that are computed in parts, each of [`PARTS_NUMBERS`] in all.
     pub(super) parts: Buffer,
     /// Hidden channels of channel mixing, `[tokens, ffn]`, padded to spans.
     pub(super) ffn_hidden: Buffer,
@@ -107,10 +107,11 @@ impl Activations {
                 capacity as u64 * row(Slot::COUNT as usize * hp.width) + row(hidden),
             )?,
             hidden: rows("hidden", capacity, hidden)?,
+            hidden_halves: rows("hidden halves", capacity, hidden.div_ceil(2))?,
             rank_spans,
             y: rows("y", capacity, hp.width)?,
             gated: rows("gated", capacity, hp.width)?,
-            parts: rows("parts", SPLIT_PARTS * capacity.min(SPLIT_TOKENS), hp.width)?,
+            parts: rows("parts", 1, parts_numbers(capacity, hp))?,
             ffn_hidden: rows("ffn hidden", capacity, padded(hp.ffn))?,
             head_normed: rows("head normed", head_capacity, hp.width)?,
             logits: rows("logits", head_capacity, hp.vocab)?,
@@ -170,6 +171,14 @@ impl Activations {
         }
     }
 
+    /// The buffer of the hidden vectors that are stored as `number`.
+    pub(super) fn hidden_as(&self, number: Number) -> &Buffer {
+        match number {
+            Number::F32 => &self.hidden,
+            Number::F16 => &self.hidden_halves,
+        }
+    }
+
     /// First elements of the pairs' hidden vectors if there is only one of each.
     pub(super) fn hidden_of_one_token(&self) -> [usize; 4] {
         std::array::from_fn(|pair| self.rank_spans[..pair].iter().sum::<usize>() * SPAN)
@@ -183,6 +192,11 @@ impl Activations {
             self.rank_spans[pair as usize] * SPAN,
         )
     }
+}
+
+/// Numbers of the products in parts that a step of so many tokens may want.
+fn parts_numbers(capacity: usize, hp: &Hyperparameters) -> usize {
+    PARTS_NUMBERS.min(MOST_PARTS as usize * capacity * hp.ffn.max(3 * hp.width))
 }
 
 /// `columns` with those that fill the last span.

@@ -76,8 +76,9 @@ impl Recorder<'_> {
         );
         let step = TimeMixStep {
             encodings: [Encoding::F32; 4],
+            spans: [0; 4],
             first_layer: false,
-            subgroup: self.has_subgroups(TimeMixStep::LANES),
+            subgroup: self.step_subgroups(),
         };
         let limits = self.context().limits();
         norm.workgroup_bytes().max(step.workgroup_bytes()) <= limits.workgroup_bytes
@@ -225,6 +226,12 @@ impl Recorder<'_> {
         }
     }
 
+    /// Whether the step of time mixing runs on subgroups: it has workgroups of 512 there.
+    fn step_subgroups(&self) -> bool {
+        self.has_subgroups(TimeMixStep::LANES)
+            && self.context().limits().workgroup_invocations >= 64 * TimeMixStep::LANES
+    }
+
     /// Whether sums over so many invocations can be made by subgroup operations.
     fn has_subgroups(&self, lanes: u32) -> bool {
         let [smallest, _] = self.context().adapter().subgroup_sizes;
@@ -344,8 +351,8 @@ impl TokenStep<'_> {
             Some(LowRank { up, .. }) => LowRankParams {
                 weights: ((up.parts[0].offset - range.offset) / VEC4_BYTES as u64) as u32,
                 stride: (up.encoding.row_bytes(up.columns) / VEC4_BYTES) as u32,
-                spans: up.encoding.spans(up.columns) as u32,
                 hidden: hidden[index] as u32 / 4,
+                padding: 0,
             },
         };
         let element = |vector| self.weights.element(vector);
@@ -365,8 +372,10 @@ impl TokenStep<'_> {
         let encodings = pairs.map(|pair| pair.map_or(Encoding::F32, |pair| pair.up.encoding));
         let kernel = TimeMixStep {
             encodings,
+            spans: pairs
+                .map(|pair| pair.map_or(0, |pair| pair.up.encoding.spans(pair.up.columns) as u32)),
             first_layer: self.index == 0,
-            subgroup: recorder.has_subgroups(TimeMixStep::LANES),
+            subgroup: recorder.step_subgroups(),
         };
         let bindings = [
             Binding::Uniform(bytes_of(&params)),

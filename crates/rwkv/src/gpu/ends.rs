@@ -76,6 +76,7 @@ impl Recorder<'_> {
             input: &buffers.head_normed,
             output: &buffers.logits,
             stored_as: Number::F32,
+            parts: &buffers.parts,
         };
         let input = Rows {
             first: 0,

@@ -4,11 +4,10 @@
 use bytemuck::bytes_of;
 use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
 use thalweg_shaders::kernels::{
-    AddParts, AddPartsParams, Epilogue, HIDDEN_SCALE, NormMix, NormMixParams, Number, RemovalKey,
-    Slot, TimeMixParams,
+    Epilogue, HIDDEN_SCALE, NormMix, NormMixParams, Number, RemovalKey, Slot, TimeMixParams,
 };
 
-use super::activations::{Activations, Pair, SPLIT_PARTS, padded};
+use super::activations::{Activations, Pair, padded};
 use super::products::{Operands, Product, Rows};
 use super::recorder::{Operation, Recorder};
 use super::session::DeviceState;
@@ -88,8 +87,7 @@ impl LayerStep<'_> {
         self.branch_output(recorder, product, &self.buffers.ffn_hidden, scale, out)
     }
 
-    /// A branch's last product, `scale` times what the matrix gives, added to `out`. Where it would leave most of the device idle, it is
-    /// divided along its columns.
+    /// A branch's last product, `scale` times what the matrix gives, added to `out`.
     fn branch_output(
         &self,
         recorder: &mut Recorder<'_>,
@@ -98,9 +96,6 @@ impl LayerStep<'_> {
         scale: f32,
         out: &Buffer,
     ) -> Result<(), Error> {
-        if recorder.splits(&product) {
-            return self.split_output(recorder, product, input, scale, out);
-        }
         let epilogue = match scale {
             1.0 => Epilogue::Add,
             _ => Epilogue::AddUnscaled,
@@ -110,38 +105,6 @@ impl LayerStep<'_> {
             ..product
         };
         recorder.products(self.operands(input, out, Number::F32), &[product])
-    }
-
-    fn split_output(
-        &self,
-        recorder: &mut Recorder<'_>,
-        product: Product<'_>,
-        input: &Buffer,
-        scale: f32,
-        out: &Buffer,
-    ) -> Result<(), Error> {
-        let (tokens, width) = (recorder.shape.tokens(), self.hp.width);
-        let part_stride = tokens as usize * width;
-        let parts: Vec<Product<'_>> = (0..SPLIT_PARTS)
-            .map(|part| product.part(part, SPLIT_PARTS, part_stride))
-            .collect();
-        let operands = self.operands(input, &self.buffers.parts, Number::F32);
-        recorder.products(operands, &parts)?;
-        let params = AddPartsParams {
-            width: width as u32 / 4,
-            parts: SPLIT_PARTS as u32,
-            part_stride: part_stride as u32 / 4,
-            scale,
-        };
-        let bindings = [
-            self.buffers.rows(),
-            Binding::Uniform(bytes_of(&params)),
-            Binding::Buffer(&self.buffers.parts),
-            Binding::Buffer(out),
-        ];
-        let grid = Workgroups::Grid(AddParts.workgroups(width as u32, tokens));
-        let work = recorder.row_work(SPLIT_PARTS * width);
-        recorder.dispatch(Operation::AddParts, &bindings, grid, work)
     }
 
     /// Norms x and mixes every row with its predecessor, once for each of `mixes`.
@@ -228,7 +191,7 @@ impl LayerStep<'_> {
             ));
         }
         let output = recorder.shape.operand();
-        let operands = self.operands(&buffers.mixes, &buffers.hidden, output);
+        let operands = self.operands(&buffers.mixes, buffers.hidden_as(output), output);
         recorder.products(operands, &halves)
     }
 
@@ -273,7 +236,8 @@ impl LayerStep<'_> {
                 Vector::ValueBias,
             ));
         }
-        let operands = self.operands(&buffers.hidden, &buffers.mixed, Number::F32);
+        let hidden = buffers.hidden_as(recorder.shape.operand());
+        let operands = self.operands(hidden, &buffers.mixed, Number::F32);
         recorder.products(operands, &halves)
     }
 
@@ -356,6 +320,7 @@ impl LayerStep<'_> {
             input,
             output,
             stored_as,
+            parts: &self.buffers.parts,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use thalweg_gguf::GgufFile;
 use thalweg_gpu::{Context, Feature, Limits};
+use thalweg_shaders::SPAN;
 use thalweg_shaders::kernels::{HEAD_SIZE, Matmul};
 
 use super::activations::Activations;
@@ -99,6 +100,7 @@ impl GpuModel {
             limits,
             file,
             hp: &hp,
+            halves: matches!(matmul_kind(&context, &hp, options), MatmulKind::Coop { .. }),
         };
         let weights = Weights::load(source, on_progress)?;
         Ok(GpuModel {
@@ -134,25 +136,29 @@ impl GpuModel {
 
     /// What multiplies matrices with many tokens.
     pub(super) fn matmul(&self) -> MatmulKind {
-        let adapter = self.context.adapter();
-        let [smallest, subgroup] = adapter.subgroup_sizes;
-        match adapter.coop_size {
-            Some(size)
-                if self.options.precision == Precision::Fast
-                    && self.context.has(Feature::Coop)
-                    && smallest == subgroup =>
-            {
-                MatmulKind::Coop { size, subgroup }
-            }
-            _ => MatmulKind::Exact {
-                block_size: self.options.block_size,
-            },
-        }
+        matmul_kind(&self.context, &self.hp, self.options)
     }
 
     /// How it is run.
     pub fn options(&self) -> GpuOptions {
         self.options
+    }
+}
+
+/// What multiplies matrices with many tokens: cooperative matrices if they are wanted and the device has them in a size
+/// that its subgroups can always hold.
+fn matmul_kind(context: &Context, hp: &Hyperparameters, options: GpuOptions) -> MatmulKind {
+    let adapter = context.adapter();
+    let [smallest, subgroup] = adapter.subgroup_sizes;
+    let is_wanted = options.precision == Precision::Fast && context.has(Feature::Coop);
+    match adapter.coop_size {
+        // Rows that were padded would need pads of their own in 16 bits.
+        Some(size) if is_wanted && smallest == subgroup && hp.ffn.is_multiple_of(SPAN) => {
+            MatmulKind::Coop { size, subgroup }
+        }
+        _ => MatmulKind::Exact {
+            block_size: options.block_size,
+        },
     }
 }
 

@@ -3,11 +3,12 @@
 use bytemuck::{Zeroable, bytes_of};
 use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
 use thalweg_shaders::kernels::{
-    CoopTile, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, Matvec, NO_MIX, Number, pad_jobs,
+    AddParts, AddPartsParams, CoopTile, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, Matvec,
+    NO_MIX, Number, pad_jobs,
 };
-use thalweg_shaders::{Encoding, VEC4_BYTES};
+use thalweg_shaders::{Encoding, SPAN, VEC4_BYTES};
 
-use super::activations::{SPLIT_PARTS, SPLIT_TOKENS};
+use super::activations::PARTS_NUMBERS;
 use super::recorder::{MatmulKind, Operation, Recorder, Shape};
 use super::storage::{Matrix, Part, Storage};
 use crate::Error;
@@ -24,8 +25,6 @@ pub(super) struct Product<'a> {
     pub(super) bias: u32,
     /// First element in the output of the first layer's values.
     pub(super) first_value: usize,
-    /// Where only some columns are multiplied: the first of them, and how many.
-    pub(super) columns: Option<(usize, usize)>,
 }
 
 /// Rows within a buffer, in elements.
@@ -41,7 +40,6 @@ impl<'a> Product<'a> {
         Product {
             matrix,
             input,
-            columns: None,
             output,
             epilogue: Epilogue::Store,
             bias: 0,
@@ -49,40 +47,13 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// Whether it can be divided along its columns into so many equal parts.
-    pub(super) fn is_divisible(&self, parts: usize) -> bool {
-        let columns = self.matrix.columns;
-        let block = self.matrix.encoding.contiguous_columns();
-        block.is_some_and(|block| columns.is_multiple_of(block * parts))
-    }
-
-    /// One of `parts` products over a part of the columns each, whose results are `stride` elements apart. It must be
-    /// divisible by them.
-    pub(super) fn part(&self, part: usize, parts: usize, stride: usize) -> Product<'a> {
-        let columns = self.matrix.columns / parts;
-        Product {
-            columns: Some((part * columns, columns)),
-            input: Rows {
-                first: self.input.first + part * columns,
-                ..self.input
-            },
-            output: Rows {
-                first: self.output.first + part * stride,
-                ..self.output
-            },
-            ..*self
-        }
-    }
-
-    /// The job, in which `weights` is counted from the beginning of the part.
     fn job(&self, part: &Part) -> Job {
         let encoding = self.matrix.encoding;
-        let (first_column, columns) = self.columns.unwrap_or((0, self.matrix.columns));
         Job {
-            weights: (encoding.row_bytes(first_column) / VEC4_BYTES) as u32,
+            weights: 0, // known when the binding is
             weights_stride: (encoding.row_bytes(self.matrix.columns) / VEC4_BYTES) as u32,
             rows: part.rows as u32,
-            spans: encoding.spans(columns) as u32,
+            spans: encoding.spans(self.matrix.columns) as u32,
             input: self.input.first as u32 / 4,
             input_stride: self.input.stride as u32 / 4,
             mix: NO_MIX,
@@ -106,6 +77,8 @@ pub(super) struct Operands<'a> {
     pub(super) output: &'a Buffer,
     /// What the output is stored as.
     pub(super) stored_as: Number,
+    /// Room for products that are computed in parts.
+    pub(super) parts: &'a Buffer,
 }
 
 /// Jobs that one dispatch can do.
@@ -144,11 +117,8 @@ impl Recorder<'_> {
             jobs,
         } = group;
         let placed = |(offset, job): &(u64, Job)| {
-            let first = ((offset - range.offset) / VEC4_BYTES as u64) as u32;
-            Job {
-                weights: first + job.weights,
-                ..*job
-            }
+            let weights = ((offset - range.offset) / VEC4_BYTES as u64) as u32;
+            Job { weights, ..*job }
         };
         let jobs: Vec<Job> = jobs.iter().map(placed).collect();
         let padded = pad_jobs(&jobs);
@@ -160,17 +130,121 @@ impl Recorder<'_> {
             Binding::Buffer(operands.input),
             Binding::Buffer(operands.output),
         ];
-        let (operation, workgroups) =
-            self.product_operation(encoding, lanes, operands.stored_as, &jobs);
         let work = product_work(&jobs, self.shape.tokens());
-        self.dispatch(operation, &bindings, workgroups, work)
+        match self.parts(encoding, &jobs) {
+            1 => {
+                let kernel = (encoding, lanes, operands.stored_as);
+                let (operation, workgroups) = self.product_operation(kernel, &jobs);
+                self.dispatch(operation, &bindings, workgroups, work)
+            }
+            parts => self.product_in_parts(operands, &jobs, bindings, (encoding, lanes), parts),
+        }
+    }
+
+    /// Computes products in parts, each over some of the columns, and then adds these up.
+    fn product_in_parts(
+        &mut self,
+        operands: Operands<'_>,
+        jobs: &[Job],
+        bindings: [Binding<'_>; 6],
+        (encoding, lanes): (Encoding, u32),
+        parts: u32,
+    ) -> Result<(), Error> {
+        let tokens = self.shape.tokens();
+        let all_rows: u32 = jobs.iter().map(|job| job.rows).sum();
+        let mut first_row = 0;
+        let mut partial = Vec::new();
+        let mut sums = Vec::new();
+        for job in jobs {
+            let output = tokens * first_row;
+            for part in 0..parts {
+                let spans = job.spans / parts;
+                let columns = (spans * part) as usize * SPAN;
+                partial.push(Job {
+                    weights: job.weights + (encoding.row_bytes(columns) / VEC4_BYTES) as u32,
+                    spans,
+                    input: job.input + columns as u32 / 4,
+                    output: part * tokens * all_rows + output,
+                    output_stride: job.rows,
+                    epilogue: Epilogue::Store as u32,
+                    ..*job
+                });
+            }
+            sums.push(Job {
+                input: output,
+                input_stride: job.rows,
+                ..*job
+            });
+            first_row += job.rows;
+        }
+        let padded = pad_jobs(&partial);
+        let mut partial_bindings = bindings;
+        partial_bindings[1] = Binding::Uniform(bytes_of(&padded));
+        partial_bindings[5] = Binding::Buffer(operands.parts);
+        let (operation, workgroups) =
+            self.product_operation((encoding, lanes, Number::F32), &partial);
+        let work = product_work(jobs, tokens);
+        self.dispatch(operation, &partial_bindings, workgroups, work)?;
+
+        let padded = pad_jobs(&sums);
+        let params = AddPartsParams {
+            parts,
+            part_stride: tokens * all_rows,
+            padding: [0; 2],
+        };
+        let kernel = AddParts {
+            output: operands.stored_as,
+        };
+        let bindings = [
+            operands.rows,
+            Binding::Uniform(bytes_of(&padded)),
+            operands.vectors,
+            Binding::Uniform(bytes_of(&params)),
+            Binding::Buffer(operands.parts),
+            Binding::Buffer(operands.output),
+        ];
+        let rows = jobs.iter().map(|job| job.rows).max().unwrap_or_default();
+        let grid = Workgroups::Grid(kernel.workgroups(jobs.len() as u32, rows, tokens));
+        let work = self.row_work((parts * all_rows) as usize);
+        self.dispatch(Operation::AddParts(kernel), &bindings, grid, work)
+    }
+
+    /// Into how many parts along the columns products are divided: as many as it takes to keep a large device busy.
+    fn parts(&self, encoding: Encoding, jobs: &[Job]) -> u32 {
+        let Shape::Many { tokens, matmul } = self.shape else {
+            return 1;
+        };
+        let Some(block) = encoding.contiguous_columns() else {
+            return 1;
+        };
+        let rows: u32 = jobs.iter().map(|job| job.rows).sum();
+        let [tile_rows, tile_tokens] = match matmul {
+            MatmulKind::Exact { block_size } => Matmul {
+                encoding,
+                block_size,
+            }
+            .tile(),
+            MatmulKind::Coop { size, .. } => coop_tile(rows, tokens).extent(size),
+        };
+        let row_tiles: u32 = jobs.iter().map(|job| job.rows.div_ceil(tile_rows)).sum();
+        let workgroups = row_tiles * tokens.div_ceil(tile_tokens);
+        let block = (block / SPAN) as u32;
+        let fits = |parts: u32| {
+            jobs.iter().all(|job| {
+                job.spans.is_multiple_of(parts * block) && job.spans / parts >= LEAST_SPANS
+            }) && jobs.len() as u32 * parts <= MAX_JOBS as u32
+                && (parts * rows * tokens) as usize <= PARTS_NUMBERS
+        };
+        let wanted = BUSY_WORKGROUPS.div_ceil(workgroups.max(1));
+        (1..=wanted.min(MOST_PARTS))
+            .rev()
+            .find(|parts| fits(*parts))
+            .unwrap_or(1)
     }
 
     fn product_operation(
         &self,
-        encoding: Encoding,
-        lanes: u32,
-        output: Number,
+        (encoding, lanes, output): (Encoding, u32, Number),
         jobs: &[Job],
     ) -> (Operation, Workgroups) {
         let count = jobs.len() as u32;
@@ -217,23 +291,20 @@ impl Recorder<'_> {
             }
         }
     }
-
-    /// Whether a product had better be divided along its columns.
-    pub(super) fn splits(&self, product: &Product<'_>) -> bool {
-        let tokens = self.shape.tokens() as usize;
-        matches!(self.shape, Shape::Many { .. })
-            && tokens <= SPLIT_TOKENS
-            && product.is_divisible(SPLIT_PARTS)
-    }
 }
+
+/// Workgroups that keep a large device busy.
+const BUSY_WORKGROUPS: u32 = 400;
+/// More parts than that take longer to add up.
+pub(super) const MOST_PARTS: u32 = 10;
+/// Spans that a part has at least: shorter loops are not worth their beginning and end.
+const LEAST_SPANS: u32 = 8;
 
 /// The tile for products of so many rows in all with so many tokens: the largest of which there are enough to keep every
 /// unit of a large device busy.
 fn coop_tile(rows: u32, tokens: u32) -> CoopTile {
     if tokens <= 16 {
         CoopTile::NARROW
-    } else if tokens <= 64 {
-        CoopTile::SMALL
     } else if rows >= 5120 && tokens >= 512 {
         CoopTile::LARGE
     } else {

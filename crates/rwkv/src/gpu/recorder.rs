@@ -75,7 +75,7 @@ pub(super) enum Operation {
     CoopProduct(kernels::MatmulCoop),
     FusedMatvec(kernels::FusedMatvec),
     TimeMixStep(kernels::TimeMixStep),
-    AddParts,
+    AddParts(kernels::AddParts),
     RemovalKey,
     Wkv7,
     Readout,
@@ -147,7 +147,7 @@ impl<'c> Recorder<'c> {
                 output: self.shape.operand(),
             }
             .kernel(),
-            Operation::AddParts => kernels::AddParts.kernel(),
+            Operation::AddParts(ref parts) => parts.kernel(),
             Operation::CoopProduct(ref product) => product.kernel(),
             Operation::FusedMatvec(ref product) => product.kernel(),
             Operation::TimeMixStep(ref step) => step.kernel(),

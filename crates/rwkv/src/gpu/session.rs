@@ -10,7 +10,7 @@ use super::GpuModel;
 use super::activations::Activations;
 use super::decode::TokenStep;
 use super::layer::LayerStep;
-use super::recorder::{Recorder, Shape};
+use super::recorder::{MatmulKind, Recorder, Shape};
 use crate::{Error, Hyperparameters, Session, State, Wanted};
 
 /// One sequence read by a [`GpuModel`], which it may share with others.
@@ -236,25 +236,14 @@ impl GpuSession {
 
     /// The shape of plan that reads so many tokens.
     pub(super) fn shape(&self, tokens: usize) -> Shape {
-        self.fitting_shape(tokens, self.buffers.capacity)
+        fitting_shape(tokens, self.buffers.capacity, self.model.matmul())
     }
 
+    /// The shape of plan that makes so many rows of logits, exactly in every precision.
     fn head_shape(&self, rows: usize) -> Shape {
-        self.fitting_shape(rows, self.buffers.head_capacity)
-    }
-
-    fn fitting_shape(&self, tokens: usize, capacity: usize) -> Shape {
-        let fits = |most: u32| tokens <= most as usize && most as usize <= capacity;
-        if let Some(columns) = Matvec::COLUMNS.into_iter().find(|columns| fits(*columns)) {
-            return Shape::Few { columns };
-        }
-        Shape::Many {
-            tokens: PLAN_TOKENS
-                .into_iter()
-                .find(|most| fits(*most))
-                .unwrap_or(capacity as u32),
-            matmul: self.model.matmul(),
-        }
+        let block_size = self.model.options.block_size;
+        let matmul = MatmulKind::Exact { block_size };
+        fitting_shape(rows, self.buffers.head_capacity, matmul)
     }
 
     pub(super) fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
@@ -276,6 +265,18 @@ impl GpuSession {
             self.reset_is_due = false;
         }
         Ok(())
+    }
+}
+
+fn fitting_shape(tokens: usize, capacity: usize, matmul: MatmulKind) -> Shape {
+    let fits = |most: u32| tokens <= most as usize && most as usize <= capacity;
+    if let Some(columns) = Matvec::COLUMNS.into_iter().find(|columns| fits(*columns)) {
+        return Shape::Few { columns };
+    }
+    let planned = PLAN_TOKENS.into_iter().find(|most| fits(*most));
+    Shape::Many {
+        tokens: planned.unwrap_or(capacity as u32),
+        matmul,
     }
 }
 

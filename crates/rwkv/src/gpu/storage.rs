@@ -54,15 +54,18 @@ impl Storage {
 /// Divides device memory among tensors.
 pub(super) struct Layout<'a> {
     limits: Limits,
+    /// Whether 32-bit floats become 16-bit floats.
+    halves: bool,
     /// Bytes of each buffer.
     sizes: Vec<u64>,
     contents: Vec<(Part, Data<'a>)>,
 }
 
 impl<'a> Layout<'a> {
-    pub(super) fn new(limits: &Limits) -> Layout<'a> {
+    pub(super) fn new(limits: &Limits, halves: bool) -> Layout<'a> {
         Layout {
             limits: *limits,
+            halves,
             sizes: vec![0],
             contents: Vec::new(),
         }
@@ -71,7 +74,10 @@ impl<'a> Layout<'a> {
     /// Makes room for a tensor whose rows are to be multiplied by.
     pub(super) fn matrix(&mut self, tensor: Tensor<'a>) -> Matrix {
         let (columns, rows) = shape(tensor.info);
-        let encoding = Encoding::of(tensor.info.ty);
+        let encoding = match Encoding::of(tensor.info.ty) {
+            Encoding::F32 if self.halves => Encoding::F16,
+            encoding => encoding,
+        };
         let row_bytes = encoding.row_bytes(columns) as u64;
         let largest = self
             .limits
@@ -89,7 +95,7 @@ impl<'a> Layout<'a> {
             };
             parts.push(part);
             self.contents
-                .push((part, Data::rows(tensor, first_row, rows)));
+                .push((part, Data::rows(tensor, encoding, first_row, rows)));
         }
         Matrix {
             encoding,

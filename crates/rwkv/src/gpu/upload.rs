@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use thalweg_gguf::{Tensor, TensorType};
 use thalweg_gpu::{Buffer, Context, Uploader};
-use thalweg_shaders::{Encoding, encode_rows, is_stored_as_is};
+use thalweg_shaders::{Encoding, encode_rows, encode_rows_as_halves, is_stored_as_is};
 
 use super::storage::shape;
 use crate::Error;
@@ -41,6 +41,8 @@ pub(super) enum Data<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     ty: TensorType,
+    /// What they become on the device: the type's own encoding, or halves of plain numbers.
+    encoding: Encoding,
     columns: usize,
     /// Bytes of a row in the file.
     row_bytes: usize,
@@ -49,11 +51,17 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Data<'a> {
     /// `count` rows of `tensor`, whose shape has been checked, from row `first` on.
-    pub(super) fn rows(tensor: Tensor<'a>, first: usize, count: usize) -> Data<'a> {
+    pub(super) fn rows(
+        tensor: Tensor<'a>,
+        encoding: Encoding,
+        first: usize,
+        count: usize,
+    ) -> Data<'a> {
         let (columns, rows) = shape(tensor.info);
         let row_bytes = tensor.data.len() / rows;
         Data::Rows(Rows {
             ty: tensor.info.ty,
+            encoding,
             columns,
             row_bytes,
             bytes: &tensor.data[first * row_bytes..][..count * row_bytes],
@@ -110,18 +118,28 @@ fn upload_rows(
     rows: Rows<'_>,
     tell: &mut dyn FnMut(usize) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let Rows { ty, columns, .. } = rows;
-    let row_bytes = Encoding::of(ty).row_bytes(columns);
+    let Rows {
+        ty,
+        encoding,
+        columns,
+        ..
+    } = rows;
+    let row_bytes = encoding.row_bytes(columns);
+    let is_halved = encoding != Encoding::of(ty);
     let step_rows = (STEP_BYTES / row_bytes).max(1);
     let mut offset = offset;
     for bytes in rows.bytes.chunks(step_rows * rows.row_bytes) {
         let count = bytes.len() / rows.row_bytes;
-        if is_stored_as_is(ty, columns) {
+        if !is_halved && is_stored_as_is(ty, columns) {
             uploader.write(buffer, offset, bytes)?;
         } else {
             uploader.write_rows(buffer, offset, count, row_bytes, |range, out| {
                 let range = range.start * rows.row_bytes..range.end * rows.row_bytes;
-                encode_rows(ty, columns, &bytes[range], out).map_err(Error::from)
+                let encoded = match is_halved {
+                    true => encode_rows_as_halves(ty, columns, &bytes[range], out),
+                    false => encode_rows(ty, columns, &bytes[range], out),
+                };
+                encoded.map_err(Error::from)
             })?;
         }
         offset += (count * row_bytes) as u64;

@@ -125,6 +125,8 @@ impl Layer {
             limits,
             file,
             hp,
+            halves,
+            ..
         } = *source;
         let find = |name: &str| tensors::find(file, &format!("blk.{layer}.{name}"));
         let mut vectors = Vec::new();
@@ -134,7 +136,7 @@ impl Layer {
                 _ => vectors.extend(find(name)?.to_f32()?),
             }
         }
-        let mut layout = Layout::new(limits);
+        let mut layout = Layout::new(limits, halves);
         let mut matrix = |name: &str| -> Result<Matrix, Error> {
             Ok(layout.matrix(find(&format!("{name}.weight"))?))
         };
@@ -198,7 +200,7 @@ impl Ends {
                 norms.extend(tensors::find(file, &format!("{name}.{kind}"))?.to_f32()?);
             }
         }
-        let mut layout = Layout::new(limits);
+        let mut layout = Layout::new(limits, false);
         let embedding = layout.matrix(tensors::find(file, "token_embd.weight")?);
         let output = layout.matrix(tensors::find(file, "output.weight")?);
         let norms = layout.numbers(norms);
@@ -228,6 +230,8 @@ pub(super) struct Source<'a> {
     /// A file that has been checked.
     pub(super) file: &'a GgufFile,
     pub(super) hp: &'a Hyperparameters,
+    /// Whether matrices of 32-bit floats become 16-bit floats, as their products are those of such.
+    pub(super) halves: bool,
 }
 
 impl Weights {
