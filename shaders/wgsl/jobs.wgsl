@@ -68,9 +68,10 @@ fn finish(job: Job, token: u32, row: u32, product: f32) {
             value = own_value + (first_value - own_value) * sigmoid(bias_at(job, row) + product);
         }
         case 6u: { // squared relu
-            let positive = max(product, 0.0);
+            let positive = select(product, 0.0, product < 0.0); // max and min would hide what is not a number
             {% if output == "f16" %}
-            value = min(positive * positive * HIDDEN_SCALE, 65504.0);
+            let scaled = positive * positive * HIDDEN_SCALE;
+            value = select(scaled, 65504.0, scaled > 65504.0);
             {% else %}
             value = positive * positive;
             {% endif %}
