@@ -39,7 +39,13 @@ type Expectation = (&'static str, &'static str, Variant, [(Target, Outcome); 4])
 
 /// What is expected of the kernels whose names fit; the first row that fits decides.
 #[rustfmt::skip]
-const EXPECTATIONS: [Expectation; 2] = [
+const EXPECTATIONS: [Expectation; 5] = [
+    ("", "", Variant { subgroup: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
+    ("", "", Variant { f16: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),
+    ("", "", Variant { f16: true, coop: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Refused), (Target::Browser, Refused)]),
     ("matmul.", ".32", Variant::PLAIN,
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
     ("", "", Variant::PLAIN,
@@ -125,14 +131,15 @@ fn specialised(kernel: &Kernel) -> (Module, ModuleInfo) {
     (module.into_owned(), info.into_owned())
 }
 
-/// Nothing but WGSL 1.0 is allowed; naga counts `unpack2x16float` as a capability.
+/// Nothing but WGSL 1.0 and what the variant says is allowed; naga counts `unpack2x16float` as a capability.
 fn validate(kernel: &Kernel, module: &Module) -> ModuleInfo {
-    Validator::new(
-        ValidationFlags::all(),
-        Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-    )
-    .validate(module)
-    .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&kernel.wgsl)))
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    capabilities.set(Capabilities::SUBGROUP, kernel.variant.subgroup);
+    capabilities.set(Capabilities::SHADER_FLOAT16, kernel.variant.f16);
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, kernel.variant.coop);
+    Validator::new(ValidationFlags::all(), capabilities)
+        .validate(module)
+        .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&kernel.wgsl)))
 }
 
 fn translate(
@@ -194,6 +201,9 @@ fn within_browser_limits(kernel: &Kernel) -> Result<(), String> {
         .filter(|binding| **binding != Binding::Uniform)
         .count();
     let invocations: u32 = kernel.workgroup_size.iter().product();
+    if kernel.variant.subgroup || kernel.variant.coop {
+        return Err(format!("{:?} has no counterpart", kernel.variant));
+    }
     if storage_bindings > 8 || invocations > 256 || kernel.workgroup_bytes > 16 << 10 {
         return Err(format!(
             "{storage_bindings} bindings, {invocations} invocations, {} B",

@@ -76,9 +76,11 @@ fn results(job: Job, token: u32, row: u32, product: vec4<f32>, old: vec4<f32>) -
             return old + (first_values(job, token, row) - old) * sigmoid(biases(job, row) + product);
         }
         case 6u: { // squared relu
-            let positive = max(product, vec4<f32>());
+            // max and min would hide what is not a number
+            let positive = select(product, vec4<f32>(), product < vec4<f32>());
             {% if output == "f16" %}
-            return min(positive * positive * HIDDEN_SCALE, vec4<f32>(65504.0));
+            let scaled = positive * positive * HIDDEN_SCALE;
+            return select(scaled, vec4<f32>(65504.0), scaled > vec4<f32>(65504.0));
             {% else %}
             return positive * positive;
             {% endif %}
@@ -95,13 +97,16 @@ fn results(job: Job, token: u32, row: u32, product: vec4<f32>, old: vec4<f32>) -
     }
 }
 
+// Of four rows; beyond the last one that of the last.
 fn biases(job: Job, row: u32) -> vec4<f32> {
-    return vec4<f32>(bias_at(job, row), bias_at(job, row + 1u), bias_at(job, row + 2u), bias_at(job, row + 3u));
+    let last = job.rows - 1u;
+    return vec4<f32>(bias_at(job, row), bias_at(job, min(row + 1u, last)), bias_at(job, min(row + 2u, last)), bias_at(job, min(row + 3u, last)));
 }
 
 fn first_values(job: Job, token: u32, row: u32) -> vec4<f32> {
-    let at = job.first_value + token * job.output_stride + row;
-    return vec4<f32>(f32(out[at]), f32(out[at + 1u]), f32(out[at + 2u]), f32(out[at + 3u]));
+    let at = job.first_value + token * job.output_stride;
+    let last = job.rows - 1u;
+    return vec4<f32>(f32(out[at + row]), f32(out[at + min(row + 1u, last)]), f32(out[at + min(row + 2u, last)]), f32(out[at + min(row + 3u, last)]));
 }
 
 // Turns a product into the result and stores it.

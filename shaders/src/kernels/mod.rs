@@ -138,6 +138,9 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
     for subgroup in [false, true] {
         kernels.push(Wkv7 { subgroup }.kernel()?);
     }
+    for subgroup in [false, true] {
+        kernels.extend(one_token(subgroup)?);
+    }
     for output in [Number::F32, Number::F16] {
         kernels.push(Readout { output }.kernel()?);
         kernels.push(AddParts { output }.kernel()?);
@@ -179,6 +182,43 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
                     .kernel()?,
                 );
             }
+        }
+    }
+    Ok(kernels)
+}
+
+/// The kernels of the plan for one token, as a model of 2,560 channels in a mix of encodings uses them.
+fn one_token(subgroup: bool) -> Result<Vec<Kernel>, Error> {
+    let mut kernels = Vec::new();
+    for input in [FusedInput::Plain, FusedInput::Norm, FusedInput::NormShift] {
+        let several = vec![Encoding::Q4_K, Encoding::Q6_K, Encoding::F16];
+        for encodings in Encoding::ALL
+            .map(|encoding| vec![encoding])
+            .into_iter()
+            .chain([several])
+        {
+            let kernel = FusedMatvec {
+                encodings,
+                spans: 80,
+                input,
+                subgroup,
+                lanes: 16,
+                rows: 2,
+                workgroup: 128,
+                depth: 2,
+            };
+            kernels.push(kernel.kernel()?);
+        }
+    }
+    for first_layer in [true, false] {
+        for encoding in Encoding::ALL {
+            let step = TimeMixStep {
+                encodings: [encoding; 4],
+                spans: [3, 3, if first_layer { 0 } else { 2 }, 10],
+                first_layer,
+                subgroup,
+            };
+            kernels.push(step.kernel()?);
         }
     }
     Ok(kernels)

@@ -7,8 +7,10 @@
     reason = "a test's ways of failing and of reporting"
 )]
 
+mod fused_matvec;
 mod harness;
 mod lookup;
 mod norm;
 mod product;
 mod time_mix;
+mod time_mix_step;

@@ -378,7 +378,7 @@ fn squared_relus_stay_in_the_range_of_f16() {
     run(&kernel.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
     let found = read_halves(&out);
     let (first, rest) = found.split_at(matrix_rows);
-    assert!(first.iter().any(|x| *x == 65504.0));
+    assert!(first.contains(&65504.0));
     assert_close(first, &expected[..matrix_rows], 4e-3, "beyond the range");
     assert_close(rest, &expected[matrix_rows..], 4e-3, "squared relus");
 }

@@ -18,12 +18,11 @@ fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
 
 fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
     let factors = scale_and_minimum(packed.header, (span & 6u) + half);
-    // A nibble n in the topmost bits of a float's mantissa makes 1 + n / 16, which needs no conversion.
     let quants = mat4x4<f32>(
-        nibbles_as_sixteenths(packed.nibbles.x, half),
-        nibbles_as_sixteenths(packed.nibbles.y, half),
-        nibbles_as_sixteenths(packed.nibbles.z, half),
-        nibbles_as_sixteenths(packed.nibbles.w, half),
+        nibbles_in_sixteenths(packed.nibbles.x, half),
+        nibbles_in_sixteenths(packed.nibbles.y, half),
+        nibbles_in_sixteenths(packed.nibbles.z, half),
+        nibbles_in_sixteenths(packed.nibbles.w, half),
     );
-    return Sixteen(16.0 * factors.x, -fma(16.0, factors.x, factors.y), quants);
+    return Sixteen(16.0 * factors.x, -factors.y, quants);
 }

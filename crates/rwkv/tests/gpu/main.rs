@@ -10,6 +10,7 @@
 mod chunks;
 mod encodings;
 mod goldens;
+mod one_token;
 mod refusals;
 
 use std::path::{Path, PathBuf};
