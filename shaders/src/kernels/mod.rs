@@ -211,9 +211,15 @@ fn one_token(subgroup: bool) -> Result<Vec<Kernel>, Error> {
         }
     }
     for first_layer in [true, false] {
-        for encoding in Encoding::ALL {
+        // Real files keep the decay's matrix in single precision, the others in half.
+        let mixed = [Encoding::F32, Encoding::F16, Encoding::F16, Encoding::F16];
+        for encodings in Encoding::ALL
+            .map(|encoding| [encoding; 4])
+            .into_iter()
+            .chain([mixed])
+        {
             let step = TimeMixStep {
-                encodings: [encoding; 4],
+                encodings,
                 spans: [3, 3, if first_layer { 0 } else { 2 }, 10],
                 first_layer,
                 subgroup,

@@ -187,6 +187,7 @@ fn ranks_and_encodings_of_all_kinds() {
         (1, [(F16, 96), (F16, 96), (F16, 64), (F16, 320)]),
         (3, [(F32, 24), (F16, 32), (Q8_0, 32), (Q8_0, 128)]),
         (5, [(F16, 8), (F32, 100), (F16, 40), (F32, 288)]),
+        (12, [(F32, 96), (F16, 96), (F16, 64), (F16, 320)]), // as in real files
     ] {
         Case::new(heads, pairs).compare(&format!("{heads} heads, {pairs:?}"));
     }
