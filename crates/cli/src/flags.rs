@@ -47,9 +47,10 @@ pub(crate) struct ComputeFlags {
     #[command(flatten)]
     pub(crate) device: DeviceFlags,
 
-    /// Arithmetic of prompts on a GPU: fast rounds operands to 16 bits where the device has matrix units
-    #[arg(long, value_enum, default_value_t = Precision::Exact)]
-    pub(crate) precision: Precision,
+    /// Arithmetic of prompts: fast rounds operands to 16 bits where a GPU has matrix units [default: fast to generate,
+    /// chat and bench, exact for numbers: logits and perplexity]
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<Precision>,
 
     /// Threads of the CPU backend, from 1 to 1024 [default: all cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]

@@ -8,13 +8,13 @@ use std::sync::atomic::Ordering;
 use thalweg_bench::Device;
 use thalweg_engine::ChunkSize;
 use thalweg_gguf::GgufFile;
-use thalweg_gpu::{Adapter, AdapterKind, Context};
+use thalweg_gpu::{Adapter, AdapterKind, Context, Feature};
 use thalweg_rwkv::{
     CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Hyperparameters, Progress, Session,
 };
 
 use crate::failure::Failure;
-use crate::flags::{ComputeFlags, ModelFlags, ModelPath};
+use crate::flags::{ComputeFlags, ModelFlags, ModelPath, Precision};
 use crate::output::BytesProgress;
 use crate::{cache, demo, interrupt, output};
 
@@ -46,6 +46,8 @@ impl Drop for Kernels {
 /// What computes: the CPU's threads or an open device.
 pub(crate) struct Compute<'f> {
     flags: &'f ComputeFlags,
+    /// The arithmetic if none is asked for.
+    default_precision: Precision,
     context: Option<Arc<Context>>,
 }
 
@@ -66,9 +68,9 @@ impl ModelFlags {
         self.path.open()
     }
 
-    /// Prepares whatever computes to run the model in `file`.
-    pub(crate) fn start(&self, file: GgufFile) -> Result<Model, Failure> {
-        let compute = self.compute.open()?;
+    /// Prepares whatever computes to run the model in `file`; `default` is the arithmetic if none is asked for.
+    pub(crate) fn start(&self, file: GgufFile, default: Precision) -> Result<Model, Failure> {
+        let compute = self.compute.open(default)?;
         let block_size = compute.block_sizes(self.block_size.as_slice()).first();
         compute.start(file, self.chunk_size, block_size.copied())
     }
@@ -76,11 +78,12 @@ impl ModelFlags {
 
 impl ComputeFlags {
     /// Opens the device and starts the CPU's threads, which prepare weights for a device too.
-    pub(crate) fn open(&self) -> Result<Compute<'_>, Failure> {
+    pub(crate) fn open(&self, default_precision: Precision) -> Result<Compute<'_>, Failure> {
         self.start_threads()?;
         let context = self.device.open(self.cache_folder())?.map(Arc::new);
         Ok(Compute {
             flags: self,
+            default_precision,
             context,
         })
     }
@@ -124,6 +127,11 @@ impl Compute<'_> {
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<Model, Failure> {
+        if self.flags.precision == Some(Precision::Fast) && self.precision() == Precision::Exact {
+            output::note(
+                "--precision fast is for GPUs with cooperative matrices: this runs exactly",
+            );
+        }
         let model = CpuModel::load(file)?;
         if self.flags.check_tensors {
             model.check_tensors()?;
@@ -158,7 +166,7 @@ impl Compute<'_> {
         let options = GpuOptions {
             chunk: chunk_size.tokens(),
             block_size: block_size.unwrap_or(GpuOptions::default().block_size),
-            precision: self.flags.precision.into(),
+            precision: self.precision().into(),
         };
         let model = load(context, file, options)?;
         Ok(Model {
@@ -180,9 +188,19 @@ impl Compute<'_> {
         )
     }
 
+    /// The arithmetic that is used: exact where there are no matrix units to be fast on.
+    fn precision(&self) -> Precision {
+        match &self.context {
+            Some(context) if context.has(Feature::Coop) => {
+                self.flags.precision.unwrap_or(self.default_precision)
+            }
+            _ => Precision::Exact,
+        }
+    }
+
     /// What computes, for reports.
     pub(crate) fn device(&self) -> Device {
-        let precision = self.flags.precision.name().to_owned();
+        let precision = self.precision().name().to_owned();
         match self.context.as_ref().map(|context| context.adapter()) {
             None => Device {
                 backend: "cpu".to_owned(),

@@ -11,7 +11,7 @@ use thalweg_gguf::GgufFile;
 use thalweg_rwkv::{Hyperparameters, Session};
 
 use crate::failure::Failure;
-use crate::flags::{ComputeFlags, ModelPath};
+use crate::flags::{ComputeFlags, ModelPath, Precision};
 use crate::model::{Compute, Model};
 use crate::{cli, interrupt, output};
 
@@ -71,7 +71,7 @@ enum Format {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let model = describe(&args.path.open()?)?;
-    let compute = args.compute.open()?;
+    let compute = args.compute.open(Precision::Fast)?;
     let mut bench = Bench::new(args, &compute);
     bench.measure_prefill()?;
     bench.measure_decode()?;

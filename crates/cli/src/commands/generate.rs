@@ -8,7 +8,7 @@ use thalweg_engine::{
 use thalweg_tokenizer::Tokenizer;
 
 use crate::failure::Failure;
-use crate::flags::{ModelFlags, SamplerFlags, Text, whole_number};
+use crate::flags::{ModelFlags, Precision, SamplerFlags, Text, whole_number};
 use crate::model::Model;
 use crate::{interrupt, output};
 
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let file = args.model.open()?;
     let tokenizer = Tokenizer::from_gguf(file.metadata())?;
     let tokens = prompt_tokens(&tokenizer, &prompt)?;
-    let mut model = args.model.start(file)?;
+    let mut model = args.model.start(file, Precision::Fast)?;
 
     let interrupt = interrupt::watch();
     let prefill = read_prompt(&mut model, &tokens, interrupt)?;

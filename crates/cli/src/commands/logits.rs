@@ -8,7 +8,7 @@ use thalweg_engine::ChunkSize;
 use thalweg_rwkv::{Session, Wanted};
 
 use crate::failure::Failure;
-use crate::flags::{self, ModelFlags, TokenIds};
+use crate::flags::{self, ModelFlags, Precision, TokenIds};
 use crate::output;
 
 const AFTER_HELP: &str = "\
@@ -53,7 +53,7 @@ struct Ids {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let ids = args.ids.read()?;
-    let mut model = args.model.start(args.model.open()?)?;
+    let mut model = args.model.start(args.model.open()?, Precision::Exact)?;
     let rows = write_logits(
         model.session.as_mut(),
         &ids,

@@ -8,7 +8,7 @@ use thalweg_engine::{Perplexity, WINDOW, perplexity};
 use thalweg_tokenizer::Tokenizer;
 
 use crate::failure::Failure;
-use crate::flags::{self, ModelFlags};
+use crate::flags::{self, ModelFlags, Precision};
 use crate::output;
 
 const AFTER_HELP: &str = "\
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if let Some(windows) = args.windows {
         tokens.truncate(WINDOW.saturating_mul(windows as usize));
     }
-    let mut model = args.model.start(file)?;
+    let mut model = args.model.start(file, Precision::Exact)?;
 
     let start = Instant::now();
     let bar = output::progress(tokens.len() / WINDOW, 1, "windows");

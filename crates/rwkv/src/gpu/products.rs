@@ -235,7 +235,13 @@ impl Recorder<'_> {
             }) && jobs.len() as u32 * parts <= MAX_JOBS as u32
                 && (parts * rows * tokens) as usize <= PARTS_NUMBERS
         };
-        let wanted = BUSY_WORKGROUPS.div_ceil(workgroups.max(1));
+        // With few tokens the parts cost more to add up than an idle part of the device is worth.
+        let busy = if tokens <= 64 {
+            BUSY_WORKGROUPS / 2
+        } else {
+            BUSY_WORKGROUPS
+        };
+        let wanted = busy.div_ceil(workgroups.max(1));
         (1..=wanted.min(MOST_PARTS))
             .rev()
             .find(|parts| fits(*parts))
@@ -305,6 +311,8 @@ const LEAST_SPANS: u32 = 8;
 fn coop_tile(rows: u32, tokens: u32) -> CoopTile {
     if tokens <= 16 {
         CoopTile::NARROW
+    } else if tokens <= 64 {
+        CoopTile::SMALL
     } else if rows >= 5120 && tokens >= 512 {
         CoopTile::LARGE
     } else {

@@ -9,7 +9,7 @@ use thalweg_tokenizer::chat::{ChatTemplate, Message, Role, Thinking};
 use thalweg_tokenizer::{Tokenizer, TokenizerKind};
 
 use crate::failure::Failure;
-use crate::flags::ModelFlags;
+use crate::flags::{ModelFlags, Precision};
 use crate::model::Model;
 use crate::{interrupt, output};
 
@@ -54,7 +54,7 @@ impl Conversation {
             || file.metadata().contains("tokenizer.chat_template");
         Ok(Self {
             model_talks,
-            model: flags.start(file)?,
+            model: flags.start(file, Precision::Fast)?,
             tokenizer,
             template,
             sampler: Sampler::new(settings)?,
