@@ -222,6 +222,7 @@ impl Recorder<'_> {
             rows,
             workgroup: 128,
             depth: 2,
+            digits: 0,
         }
     }
 
