@@ -65,6 +65,11 @@ impl Encoding {
         }
     }
 
+    /// Whether weights are integers times a scale, plus an offset.
+    pub fn has_integers(self) -> bool {
+        !matches!(self, Encoding::F16 | Encoding::F32)
+    }
+
     /// The template of its decoder.
     pub(crate) fn template(self) -> String {
         format!("encodings/{}.wgsl", self.name())

@@ -39,8 +39,12 @@ type Expectation = (&'static str, &'static str, Variant, [(Target, Outcome); 4])
 
 /// What is expected of the kernels whose names fit; the first row that fits decides.
 #[rustfmt::skip]
-const EXPECTATIONS: [Expectation; 5] = [
+const EXPECTATIONS: [Expectation; 7] = [
     ("", "", Variant { subgroup: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
+    ("", "", Variant { dot4: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),
+    ("", "", Variant { dot4: true, subgroup: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
     ("", "", Variant { f16: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),

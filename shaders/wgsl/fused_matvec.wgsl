@@ -1,5 +1,8 @@
 // Matrices times one token, with what comes before it: {{ "layer norm and token shift" if shift else "layer norm" if norm else "nothing" }}. The matrices of a dispatch may have different
 // encodings; a workgroup serves one of them. Twins: twins::matmul{% if norm %}, twins::layer_norm{% endif %}{% if shift %}, twins::token_shift{% endif %}.
+{% if digits %}
+// The input of matrices of integers is rounded to integers too, of {{ digits }} bytes. Twin: twins::quantise.
+{% endif %}
 // {{ lanes }} invocations share {{ rows }} rows: their weights are loaded together and meet each loaded input.
 {% include "jobs.wgsl" %}
 {% if norm %}
@@ -27,6 +30,17 @@ const WIDTH = {{ spans * 8 }}u; // vec4s of the input
 // The input, with a gap after every 16 vec4s, which spreads the lanes' accesses over the banks.
 var<workgroup> row_input: array<vec4<f32>, {{ spans * 8 + (spans * 8 + 15) // 16 }}>;
 var<workgroup> norm_parts: array<f32, {{ workgroup // 4 if subgroup else workgroup }}>;
+{% endif %}
+{% if digits %}
+const HALVES = {{ spans * 2 }}u; // 16 columns of the input share a step: x = step * n, n an integer
+const LARGEST = {{ largest_integer }}.0; // |n|
+const DIGIT_SIGNS = {{ digit_signs }}; // the top bit of each digit
+
+// Bytes of n, the lowest first: [digits, halves, 16 columns]. What is left of n above a byte is rounded, so that every
+// byte is a signed number.
+var<workgroup> digits: array<vec4<u32>, {{ digits * halves }}>;
+// A half's step, and the sum of its x.
+var<workgroup> steps: array<vec2<f32>, {{ spans * 2 }}>;
 {% endif %}
 {% if not subgroup %}
 var<workgroup> sums: array<f32, {{ workgroup // lanes * rows * (lanes + 1) }}>; // [groups, rows, lanes], and a gap
@@ -73,6 +87,48 @@ fn input_at(job: Job, column: u32) -> vec4<f32> {
     return input[job.input + column];
     {% endif %}
 }
+
+{% if digits %}
+// Where a digit of 16 columns lies. Every other eight are backwards, so that eight lanes meet no bank twice in any
+// encoding.
+fn digits_at(digit: u32, half: u32) -> u32 {
+    return {{ halves }}u * digit + select(half, half ^ 7u, (half & 8u) != 0u);
+}
+
+fn digit_of(n: vec4<i32>, digit: u32) -> u32 {
+    // The top bit added to all digits carries what rounding leaves above; in the digit itself it is flipped back.
+    return pack4xU8(bitcast<vec4<u32>>(n + DIGIT_SIGNS) >> vec4<u32>(8u * digit)) ^ 0x80808080u;
+}
+
+// Rounds 16 columns to integers.
+fn quantise(job: Job, half: u32) {
+    {% for c in range(4) %}
+    let x{{ c }} = input_at(job, 4u * half + {{ c }}u);
+    let bits{{ c }} = bitcast<vec4<u32>>(x{{ c }}) & vec4<u32>(0x7fffffffu);
+    {% endfor %}
+    // The largest magnitude, found among integers, where what is not a number is largest and so shows in the result.
+    let bits = max(max(bits0, bits1), max(bits2, bits3));
+    let largest = bitcast<f32>(max(max(bits.x, bits.y), max(bits.z, bits.w)));
+    let inverse = select(LARGEST / largest, 0.0, largest < 1e-30);
+    // Division may be a few units off, the same way for all 16; one step of Newton's makes this the reciprocal.
+    let quotient = largest / LARGEST;
+    let step = fma(quotient, fma(-quotient, inverse, 1.0), quotient);
+    {% for c in range(4) %}
+    let n{{ c }} = vec4<i32>(round(x{{ c }} * inverse));
+    {% endfor %}
+    {% for d in range(digits) %}
+    digits[digits_at({{ d }}u, half)] = vec4<u32>(digit_of(n0, {{ d }}u), digit_of(n1, {{ d }}u), digit_of(n2, {{ d }}u), digit_of(n3, {{ d }}u));
+    {% endfor %}
+    let n = (n0 + n1) + (n2 + n3);
+    steps[half] = vec2<f32>(step, step * f32((n.x + n.y) + (n.z + n.w)));
+}
+
+// The product of sixteen quants with a digit.
+fn dot_sixteen(quants: vec4<u32>, digits: vec4<u32>) -> i32 {
+    return dot4I8Packed(quants.x, digits.x) + dot4I8Packed(quants.y, digits.y)
+        + dot4I8Packed(quants.z, digits.z) + dot4I8Packed(quants.w, digits.w);
+}
+{% endif %}
 
 // The weights that an invocation has under way of one row.
 {% macro fetch(e, r, span) %}fetch{{ e }}(row{{ r }}, SPANS, min({{ span }}, SPANS - 1u)){% endmacro %}
@@ -155,8 +211,21 @@ fn main(
     }
     {% endif %}
 
+    {% if digits %}
+    {% if integer_jobs | length < encodings | length %}
+    if ({% for e in integer_jobs %}{{ " || " if not loop.first }}job.encoding == {{ e }}u{% endfor %})
+    {% endif %}
+    {
+        for (var half = local; half < HALVES; half += WORKGROUP) {
+            quantise(job, half);
+        }
+    }
+    workgroupBarrier();
+    {% endif %}
+
     {% set suffixes = [""] if encodings | length == 1 else range(encodings | length) %}
     {% for e in suffixes %}
+    {% set loop_encoding = loop.index0 %}
     {% if encodings | length > 1 %}
     {{ "if" if loop.first else "} else if" }} (job.encoding == {{ e }}u) {
     {% endif %}
@@ -175,6 +244,26 @@ fn main(
         packed{{ r }}_{{ depth - 1 }} = {{ fetch(e, r, "span + " ~ depth * lanes ~ "u") }};
         {% endfor %}
         {% for half in range(2) %}
+        {% if digits and loop_encoding in integer_jobs %}
+        {
+            let of_row = (first_column{{ e }}(span) + {{ half }}u * HALF_STRIDE{{ e }}) >> 4u;
+            let step = steps[of_row];
+            {% for d in range(digits) %}
+            let digit{{ d }} = digits[digits_at({{ d }}u, of_row)];
+            {% endfor %}
+            {% for r in range(rows) %}
+            {
+                let quants = quants{{ e }}(weights{{ r }}, span, {{ half }}u);
+                let factors = factors{{ e }}(weights{{ r }}, span, {{ half }}u);
+                {% for d in range(digits) %}
+                let dot{{ d }} = dot_sixteen(quants, digit{{ d }});
+                {% endfor %}
+                let product = {{ "f32(dot0)" if digits == 1 else "f32(256 * dot1 + dot0)" if digits == 2 else "fma(65536.0, f32(dot2), f32(256 * dot1 + dot0))" }};
+                sum{{ r }} += fma(factors.x, step.x * product, factors.y * step.y);
+            }
+            {% endfor %}
+        }
+        {% else %}
         {
             let column = (first_column{{ e }}(span) + {{ half }}u * HALF_STRIDE{{ e }}) >> 2u;
             {% for c in range(4) %}
@@ -189,6 +278,7 @@ fn main(
             }
             {% endfor %}
         }
+        {% endif %}
         {% endfor %}
     }
     {% endfor %}

@@ -52,6 +52,10 @@ pub(crate) struct ComputeFlags {
     #[arg(long, value_enum)]
     pub(crate) precision: Option<Precision>,
 
+    /// What matrices meet when a GPU reads a single token: q8 rounds each 16 numbers to 8 bits where the device is faster so
+    #[arg(long, value_enum, default_value_t = Activations::F32)]
+    pub(crate) activations: Activations,
+
     /// Threads of the CPU backend, from 1 to 1024 [default: all cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
@@ -63,6 +67,24 @@ pub(crate) struct ComputeFlags {
     /// Neither use nor keep compiled kernels in the user's cache folder (THALWEG_CACHE_DIR names another)
     #[arg(long)]
     pub(crate) no_cache: bool,
+}
+
+/// What matrices meet in products with a single token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Activations {
+    /// 32-bit floats.
+    F32,
+    /// 8-bit integers with a scale for every 16.
+    Q8,
+}
+
+impl From<Activations> for thalweg_rwkv::Activations {
+    fn from(activations: Activations) -> Self {
+        match activations {
+            Activations::F32 => thalweg_rwkv::Activations::F32,
+            Activations::Q8 => thalweg_rwkv::Activations::Q8,
+        }
+    }
 }
 
 /// The arithmetic of a forward pass.

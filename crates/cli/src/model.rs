@@ -14,7 +14,7 @@ use thalweg_rwkv::{
 };
 
 use crate::failure::Failure;
-use crate::flags::{ComputeFlags, ModelFlags, ModelPath, Precision};
+use crate::flags::{Activations, ComputeFlags, ModelFlags, ModelPath, Precision};
 use crate::output::BytesProgress;
 use crate::{cache, demo, interrupt, output};
 
@@ -81,6 +81,12 @@ impl ComputeFlags {
     pub(crate) fn open(&self, default_precision: Precision) -> Result<Compute<'_>, Failure> {
         self.start_threads()?;
         let context = self.device.open(self.cache_folder())?.map(Arc::new);
+        if context.is_none() && self.activations == Activations::Q8 {
+            return Err(Failure::Usage(
+                "--activations q8 is for GPUs, but the CPU computes; leave it out, or name another --backend"
+                    .to_owned(),
+            ));
+        }
         Ok(Compute {
             flags: self,
             default_precision,
@@ -167,6 +173,7 @@ impl Compute<'_> {
             chunk: chunk_size.tokens(),
             block_size: block_size.unwrap_or(GpuOptions::default().block_size),
             precision: self.precision().into(),
+            activations: self.flags.activations.into(),
         };
         let model = load(context, file, options)?;
         Ok(Model {
@@ -200,7 +207,11 @@ impl Compute<'_> {
 
     /// What computes, for reports.
     pub(crate) fn device(&self) -> Device {
-        let precision = self.precision().name().to_owned();
+        let precision = self.precision().name();
+        let precision = match self.flags.activations {
+            Activations::F32 => precision.to_owned(),
+            Activations::Q8 => format!("{precision}, activations q8"),
+        };
         match self.context.as_ref().map(|context| context.adapter()) {
             None => Device {
                 backend: "cpu".to_owned(),

@@ -17,7 +17,7 @@ pub mod tensors;
 pub use cpu::{CpuModel, CpuSession};
 pub use error::Error;
 #[cfg(not(target_arch = "wasm32"))]
-pub use gpu::{GpuModel, GpuOptions, GpuSession, Precision, Progress};
+pub use gpu::{Activations, GpuModel, GpuOptions, GpuSession, Precision, Progress};
 pub use hyperparameters::{Hyperparameters, Ranks};
 pub use memory::MemoryEstimate;
 pub use session::{Session, Wanted};

@@ -6,7 +6,7 @@ use minijinja::context;
 use super::product::{BINDINGS, HIDDEN_SCALE, MAX_JOBS};
 use super::template::render;
 use super::{Binding, Kernel, Variant};
-use crate::{Encoding, Error};
+use crate::{Encoding, Error, twins};
 
 /// Matrices of one or several encodings times one token. A [`Job`](super::Job)'s `encoding` is its place among
 /// [`encodings`](FusedMatvec::encodings); its `first_workgroup` follows from [`FusedMatvec::workgroups`].
@@ -31,6 +31,9 @@ pub struct FusedMatvec {
     pub workgroup: u32,
     /// Spans of each row that an invocation has under way.
     pub depth: u32,
+    /// Bytes of the integers that the input is rounded to before it meets a matrix of integers, see
+    /// [`twins::quantise`](crate::twins::quantise): 1 to 3, or 0 to keep its floats. Matrices of floats always meet floats.
+    pub digits: u32,
 }
 
 /// What happens to an input before it is multiplied.
@@ -81,6 +84,7 @@ impl FusedMatvec {
             subgroup,
             ..
         } = *self;
+        let digits = self.digits();
         let names: Vec<&str> = self
             .encodings
             .iter()
@@ -92,7 +96,17 @@ impl FusedMatvec {
             FusedInput::NormShift => ("shift", SHIFT),
         };
         let level = if subgroup { "subgroup" } else { "plain" };
-        let name = format!("fused_matvec.{}.{input}.{spans}.{level}", names.join("_"));
+        let number = match digits {
+            0 => String::new(),
+            digits => format!(".int{}", 8 * digits),
+        };
+        let name = format!(
+            "fused_matvec.{}.{input}.{spans}{number}.{level}",
+            names.join("_")
+        );
+        let integer_jobs: Vec<usize> = (0..self.encodings.len())
+            .filter(|index| self.encodings[*index].has_integers())
+            .collect();
         let templates: Vec<String> = self
             .encodings
             .iter()
@@ -106,10 +120,14 @@ impl FusedMatvec {
             encodings => templates, max_jobs => MAX_JOBS, max_fused_jobs => MAX_FUSED_JOBS,
             hidden_scale => HIDDEN_SCALE, input => "vec4<f32>", output => "f32",
             spans, lanes, rows, workgroup, depth, subgroup, norm, shift,
+            digits, integer_jobs, halves => self.padded_halves(),
+            largest_integer => if digits > 0 { twins::largest_integer(digits) } else { 0 },
+            digit_signs => 0x80_8080 & ((1 << (8 * digits)) - 1),
         };
         Ok(Kernel {
             variant: Variant {
                 subgroup,
+                dot4: digits > 0,
                 ..Variant::PLAIN
             },
             wgsl: render(&name, "fused_matvec.wgsl", values)?,
@@ -139,7 +157,25 @@ impl FusedMatvec {
             true => 0,
             false => 4 * (self.workgroup / self.lanes) * self.rows * (self.lanes + 1),
         };
-        norm + sums
+        let digits = match self.digits() {
+            0 => 0,
+            digits => 16 * digits * self.padded_halves() + 8 * 2 * self.spans,
+        };
+        norm + sums + digits
+    }
+
+    /// Digits of the input, if any matrix has a use for them.
+    fn digits(&self) -> u32 {
+        let has_integers = self
+            .encodings
+            .iter()
+            .any(|encoding| encoding.has_integers());
+        if has_integers { self.digits } else { 0 }
+    }
+
+    /// Halves of the input in whole eights, as the digits lie.
+    fn padded_halves(&self) -> u32 {
+        (2 * self.spans).next_multiple_of(8)
     }
 
     /// Workgroups for a job of `rows` rows. The kernel counts `y * num_workgroups.x + x` through all jobs.

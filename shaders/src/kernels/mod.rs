@@ -197,17 +197,21 @@ fn one_token(subgroup: bool) -> Result<Vec<Kernel>, Error> {
             .into_iter()
             .chain([several])
         {
-            let kernel = FusedMatvec {
-                encodings,
-                spans: 80,
-                input,
-                subgroup,
-                lanes: 16,
-                rows: 2,
-                workgroup: 128,
-                depth: 2,
-            };
-            kernels.push(kernel.kernel()?);
+            let has_integers = encodings.iter().any(|encoding| encoding.has_integers());
+            for digits in if has_integers { &[0, 1, 3][..] } else { &[0] } {
+                let kernel = FusedMatvec {
+                    encodings: encodings.clone(),
+                    spans: 80,
+                    input,
+                    subgroup,
+                    lanes: 16,
+                    rows: 2,
+                    workgroup: 128,
+                    depth: 2,
+                    digits: *digits,
+                };
+                kernels.push(kernel.kernel()?);
+            }
         }
     }
     for first_layer in [true, false] {

@@ -111,6 +111,7 @@ impl Case {
             rows: rows_per_group,
             workgroup: 128,
             depth: 2,
+            digits: 0,
         };
         let quarter = self.columns as u32 / 4;
         let (mut jobs, mut encoded, mut output, mut workgroups) = (vec![], vec![], 0, 0);

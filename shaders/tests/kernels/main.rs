@@ -8,6 +8,7 @@
 )]
 
 mod fused_matvec;
+mod fused_matvec_digits;
 mod harness;
 mod lookup;
 mod norm;

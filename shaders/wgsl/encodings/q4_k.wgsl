@@ -16,13 +16,21 @@ fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
     return Packed{{ suffix }}(weights[block], weights[block + 1u + (span & 7u)]);
 }
 
+fn quants{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec4<u32> {
+    return (packed.nibbles >> vec4<u32>(4u * half)) & vec4<u32>(0x0f0f0f0fu);
+}
+
+fn factors{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec2<f32> {
+    return scale_and_minimum(packed.header, (span & 6u) + half) * vec2<f32>(1.0, -1.0);
+}
+
 fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
-    let factors = scale_and_minimum(packed.header, (span & 6u) + half);
+    let factors = factors{{ suffix }}(packed, span, half);
     let quants = mat4x4<f32>(
         nibbles_in_sixteenths(packed.nibbles.x, half),
         nibbles_in_sixteenths(packed.nibbles.y, half),
         nibbles_in_sixteenths(packed.nibbles.z, half),
         nibbles_in_sixteenths(packed.nibbles.w, half),
     );
-    return Sixteen(16.0 * factors.x, -factors.y, quants);
+    return Sixteen(16.0 * factors.x, factors.y, quants);
 }

@@ -18,10 +18,17 @@ fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
     return Packed{{ suffix }}(weights[block], weights[block + 1u + (span & 1u)], weights[block + 3u + (span & 7u)]);
 }
 
-fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
-    let sub_block = (span & 6u) + half;
-    let factors = scale_and_minimum(packed.header, sub_block);
+fn quants{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec4<u32> {
     let nibbles = (packed.nibbles >> vec4<u32>(4u * half)) & vec4<u32>(0x0f0f0f0fu);
-    let fifth_bits = (packed.fifth_bits >> vec4<u32>(sub_block)) & vec4<u32>(0x01010101u);
-    return Sixteen(factors.x, -factors.y, unsigned_bytes(nibbles | (fifth_bits << vec4<u32>(4u))));
+    let fifth_bits = (packed.fifth_bits >> vec4<u32>((span & 6u) + half)) & vec4<u32>(0x01010101u);
+    return nibbles | (fifth_bits << vec4<u32>(4u));
+}
+
+fn factors{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec2<f32> {
+    return scale_and_minimum(packed.header, (span & 6u) + half) * vec2<f32>(1.0, -1.0);
+}
+
+fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
+    let factors = factors{{ suffix }}(packed, span, half);
+    return Sixteen(factors.x, factors.y, unsigned_bytes(quants{{ suffix }}(packed, span, half)));
 }

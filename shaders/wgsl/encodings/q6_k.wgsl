@@ -25,15 +25,25 @@ fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
     return Packed{{ suffix }}(weights[row + span], weights[high_bits], weights[scales], d);
 }
 
-fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
+fn quants{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec4<u32> {
     let pair = ((span >> 1u) & 1u) + 2u * half;
     let low_bits = (packed.low_bits >> vec4<u32>(4u * half)) & vec4<u32>(0x0f0f0f0fu);
     let high_bits = (packed.high_bits >> vec4<u32>(2u * pair)) & vec4<u32>(0x03030303u);
+    return low_bits | (high_bits << vec4<u32>(4u));
+}
+
+fn factors{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec2<f32> {
     // Scales are for 16 columns each: 8 n + 2 j + (l / 16), and 4 further for the second half.
     let scale_index = ((span & 4u) << 1u) + (span & 3u) + 4u * half;
     let scale_word = bitcast<i32>(packed.scales[scale_index >> 2u]);
     let scale = packed.d * f32(extractBits(scale_word, 8u * (scale_index & 3u), 8u));
-    let quants = unsigned_bytes(low_bits | (high_bits << vec4<u32>(4u)));
+    return vec2<f32>(scale, -32.0 * scale);
+}
+
+fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
+    // Centred here rather than by the offset: a scale times a signed six-bit number is exact.
+    let quants = unsigned_bytes(quants{{ suffix }}(packed, span, half));
     let centre = vec4<f32>(32.0);
-    return Sixteen(scale, 0.0, quants - mat4x4<f32>(centre, centre, centre, centre));
+    let centred = quants - mat4x4<f32>(centre, centre, centre, centre);
+    return Sixteen(factors{{ suffix }}(packed, span, half).x, 0.0, centred);
 }

@@ -17,8 +17,16 @@ fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
     return Packed{{ suffix }}(weights[row + 2u * span], weights[row + 2u * span + 1u], d);
 }
 
+fn quants{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec4<u32> {
+    return select(packed.first, packed.second, half == 1u);
+}
+
+fn factors{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec2<f32> {
+    return vec2<f32>(packed.d, 0.0);
+}
+
 fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
-    let words = select(packed.first, packed.second, half == 1u);
+    let words = quants{{ suffix }}(packed, span, half);
     let quants = mat4x4<f32>(
         vec4<f32>(unpack4xI8(words.x)),
         vec4<f32>(unpack4xI8(words.y)),

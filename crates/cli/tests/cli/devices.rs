@@ -76,6 +76,12 @@ fn the_cpu_does_without_a_block_size_and_says_so() {
 }
 
 #[test]
+fn rounded_activations_are_not_for_the_cpu() {
+    greedy_text(&["--backend", "cpu", "--activations", "q8"])
+        .assert_fails(2, &["--activations q8", "--backend"]);
+}
+
+#[test]
 fn without_a_gpu_auto_takes_the_cpu_and_says_so_in_one_line() {
     let listing = run(&["devices", "--json"]).json();
     let run = greedy_text(&["--backend", "auto"]);

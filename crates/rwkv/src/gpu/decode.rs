@@ -14,12 +14,16 @@ use thalweg_shaders::kernels::{
 use thalweg_shaders::{Encoding, VEC4_BYTES};
 
 use super::activations::{Activations, padded};
+use super::model;
 use super::products::product_work;
 use super::recorder::{Operation, Recorder};
 use super::session::DeviceState;
 use super::storage::{Matrix, Part, Storage};
 use super::weights::{Ends, Layer, LowRank, Vector, Weights};
 use crate::{Error, Hyperparameters};
+
+/// Bytes of the integers that stand for 32-bit floats, see [`FusedMatvec::digits`]: 3 are as exact, 0 are the floats.
+const F32_DIGITS: u32 = 0;
 
 /// What the steps of one layer need to know.
 pub(super) struct TokenStep<'a> {
@@ -214,7 +218,7 @@ impl Recorder<'_> {
         };
         let [smallest, _] = self.context().adapter().subgroup_sizes;
         let subgroup = self.has_subgroups(8);
-        FusedMatvec {
+        let floats = FusedMatvec {
             encodings,
             spans,
             input,
@@ -223,6 +227,20 @@ impl Recorder<'_> {
             rows,
             workgroup: 128,
             depth: 2,
+            digits: 0,
+        };
+        let digits = match self.activations {
+            model::Activations::F32 => F32_DIGITS,
+            model::Activations::Q8 => 1,
+        };
+        let integers = FusedMatvec {
+            digits,
+            ..floats.clone()
+        };
+        let fits = integers.workgroup_bytes() <= self.context().limits().workgroup_bytes;
+        match self.context().has(Feature::Dot4) && fits {
+            true => integers,
+            false => floats,
         }
     }
 

@@ -17,6 +17,6 @@ mod taps;
 mod upload;
 mod weights;
 
-pub use model::{GpuModel, GpuOptions, Precision};
+pub use model::{Activations, GpuModel, GpuOptions, Precision};
 pub use session::GpuSession;
 pub use upload::Progress;

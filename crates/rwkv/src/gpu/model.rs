@@ -8,7 +8,7 @@ use thalweg_gpu::{Context, Feature, Limits};
 use thalweg_shaders::SPAN;
 use thalweg_shaders::kernels::{HEAD_SIZE, Matmul};
 
-use super::activations::Activations;
+use super::activations::Activations as Buffers;
 use super::recorder::MatmulKind;
 use super::upload::Progress;
 use super::weights::{Source, Weights};
@@ -23,9 +23,11 @@ pub struct GpuOptions {
     pub block_size: u32,
     /// The arithmetic of products with many tokens.
     pub precision: Precision,
+    /// What matrices meet in products with a single token.
+    pub activations: Activations,
 }
 
-/// The arithmetic of products with many tokens; a single token's are always exact.
+/// The arithmetic of products with many tokens; for a single token's see [`Activations`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
     /// 32-bit floats throughout.
@@ -36,12 +38,25 @@ pub enum Precision {
     Fast,
 }
 
+/// What matrices meet in products with a single token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Activations {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Where the matrix is one of integers, 8-bit integers with a scale for every 16, as
+    /// [`twins::quantise`](thalweg_shaders::twins::quantise) rounds them. A device without integer dot products, or with
+    /// too little workgroup memory, keeps floats.
+    Q8,
+}
+
 impl Default for GpuOptions {
     fn default() -> GpuOptions {
         GpuOptions {
             chunk: 256,
             block_size: Matmul::DEFAULT_BLOCK_SIZE,
             precision: Precision::Exact,
+            activations: Activations::F32,
         }
     }
 }
@@ -113,7 +128,7 @@ impl GpuModel {
 
     /// The most tokens of a step on a device with such limits.
     pub fn largest_chunk(hp: &Hyperparameters, limits: &Limits) -> usize {
-        Activations::largest_capacity(hp, limits)
+        Buffers::largest_capacity(hp, limits)
     }
 
     /// The device.
@@ -175,7 +190,7 @@ fn check_head_size(file: &GgufFile, hp: &Hyperparameters) -> Result<(), Error> {
 }
 
 fn check_options(options: &GpuOptions, hp: &Hyperparameters, limits: &Limits) -> Result<(), Error> {
-    let largest = Activations::largest_capacity(hp, limits);
+    let largest = Buffers::largest_capacity(hp, limits);
     if !(1..=largest).contains(&options.chunk) {
         let expected = format!("1 to {largest} for this model on this device");
         return Err(Error::Setting {

@@ -6,6 +6,7 @@ use thalweg_gpu::{Binding, Context, Feature, Pipeline, Plan, PlanBuilder, Work, 
 use thalweg_shaders::kernels::{Kernel, Matmul, Number};
 use thalweg_shaders::{Encoding, kernels};
 
+use super::model::Activations;
 use crate::Error;
 
 /// For how many tokens a plan is, and which kernels it uses for products.
@@ -61,6 +62,8 @@ impl MatmulKind {
 pub(super) struct Recorder<'c> {
     context: &'c Context,
     pub(super) shape: Shape,
+    /// What matrices meet in products with one token.
+    pub(super) activations: Activations,
     plan: PlanBuilder<'c>,
     pipelines: HashMap<Operation, Pipeline>,
 }
@@ -82,10 +85,16 @@ pub(super) enum Operation {
 }
 
 impl<'c> Recorder<'c> {
-    pub(super) fn new(context: &'c Context, shape: Shape, label: &str) -> Recorder<'c> {
+    pub(super) fn new(
+        context: &'c Context,
+        shape: Shape,
+        activations: Activations,
+        label: &str,
+    ) -> Recorder<'c> {
         Recorder {
             context,
             shape,
+            activations,
             plan: PlanBuilder::new(context, label),
             pipelines: HashMap::new(),
         }

@@ -168,11 +168,11 @@ impl GpuSession {
             context,
             hp,
             weights,
-            ..
+            options,
         } = &*self.model;
         let (Step::Layers(shape) | Step::LayersAndLast(shape) | Step::Head(shape)) = step;
         let label = format!("a step of up to {} tokens", shape.tokens());
-        let mut recorder = Recorder::new(context, shape, &label);
+        let mut recorder = Recorder::new(context, shape, options.activations, &label);
         if !matches!(step, Step::Head(_)) {
             recorder.embed(hp, &weights.ends, &self.buffers)?;
             self.record_layers(&mut recorder)?;

@@ -7,6 +7,7 @@
     reason = "a test's ways of failing and of reporting"
 )]
 
+mod activations;
 mod chunks;
 mod encodings;
 mod goldens;
@@ -32,10 +33,16 @@ fn synth_tiny() -> GgufFile {
 }
 
 fn session(file: &GgufFile, chunk: usize) -> GpuSession {
-    let options = GpuOptions {
-        chunk,
-        ..GpuOptions::default()
-    };
+    session_with(
+        file,
+        GpuOptions {
+            chunk,
+            ..GpuOptions::default()
+        },
+    )
+}
+
+fn session_with(file: &GgufFile, options: GpuOptions) -> GpuSession {
     let model = GpuModel::load(Arc::clone(&CONTEXT), file, options).unwrap();
     GpuSession::new(Arc::new(model)).unwrap()
 }
