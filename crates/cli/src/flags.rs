@@ -52,7 +52,7 @@ pub(crate) struct ComputeFlags {
     #[arg(long, value_enum)]
     pub(crate) precision: Option<Precision>,
 
-    /// What matrices meet when a GPU reads a single token: q8 rounds each 16 numbers to 8 bits where the device is faster so
+    /// What matrices meet when a GPU reads a single token: q8 rounds activations to 8 bits, 16 of them sharing a scale
     #[arg(long, value_enum, default_value_t = Activations::F32)]
     pub(crate) activations: Activations,
 
