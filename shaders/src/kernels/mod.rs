@@ -198,7 +198,7 @@ fn one_token(subgroup: bool) -> Result<Vec<Kernel>, Error> {
             .chain([several])
         {
             let has_integers = encodings.iter().any(|encoding| encoding.has_integers());
-            for digits in if has_integers { &[0, 1, 3][..] } else { &[0] } {
+            for digits in if has_integers { &[0, 1][..] } else { &[0] } {
                 let kernel = FusedMatvec {
                     encodings: encodings.clone(),
                     spans: 80,
