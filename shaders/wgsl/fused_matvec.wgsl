@@ -29,7 +29,8 @@ const WIDTH = {{ spans * 8 }}u; // vec4s of the input
 {% if norm %}
 // The input, with a gap after every 16 vec4s, which spreads the lanes' accesses over the banks.
 var<workgroup> row_input: array<vec4<f32>, {{ spans * 8 + (spans * 8 + 15) // 16 }}>;
-var<workgroup> norm_parts: array<f32, {{ workgroup // 4 if subgroup else workgroup }}>;
+// What the norm's two sums are made of.
+var<workgroup> norm_parts: array<f32, {{ 2 * (workgroup // 4 if subgroup else workgroup) }}>;
 {% endif %}
 {% if digits %}
 const HALVES = {{ spans * 2 }}u; // 16 columns of the input share a step: x = step * n, n an integer
@@ -51,31 +52,74 @@ fn total(value: vec4<f32>) -> f32 {
 }
 
 {% if norm %}
-// The sum of `value` over the workgroup.
-fn workgroup_sum(local: u32, subgroup: vec2<u32>, value: f32) -> f32 {
-    workgroupBarrier(); // the last sum has been read
+// The sum of `value` over the workgroup, the first (`which` 0) or the second of them.
+fn workgroup_sum(local: u32, subgroup: vec2<u32>, which: u32, value: f32) -> f32 {
     {% if subgroup %}
+    let first = which * {{ workgroup // 4 }}u;
     let sum = subgroupAdd(value);
     if (subgroup.y == 0u) {
-        norm_parts[local / subgroup.x] = sum;
+        norm_parts[first + local / subgroup.x] = sum;
     }
     workgroupBarrier();
     var all = 0.0;
     for (var i = 0u; i < WORKGROUP / subgroup.x; i++) {
-        all += norm_parts[i];
+        all += norm_parts[first + i];
     }
     return all;
     {% else %}
-    norm_parts[local] = value;
+    let first = which * WORKGROUP;
+    norm_parts[first + local] = value;
     for (var width = WORKGROUP / 2u; width > 0u; width /= 2u) {
         workgroupBarrier();
         if (local < width) {
-            norm_parts[local] += norm_parts[local + width];
+            norm_parts[first + local] += norm_parts[first + local + width];
         }
     }
     workgroupBarrier();
-    return norm_parts[0];
+    return norm_parts[first];
     {% endif %}
+}
+
+{% set loads = (spans * 8 + workgroup - 1) // workgroup %}
+// The norm and the token shift, of which `row_input` is made. All that it reads is asked for at once, before it waits.
+fn prepare_input(job: Job, local: u32, subgroup: vec2<u32>, is_first: bool) {
+    {% for l in range(loads) %}
+    let i{{ l }} = {% if (l + 1) * workgroup > spans * 8 %}min(local + {{ l * workgroup }}u, WIDTH - 1u){% else %}local + {{ l * workgroup }}u{% endif %};
+    var x{{ l }} = input[{% if not shift %}rows.first * WIDTH + {% endif %}i{{ l }}];
+    {% endfor %}
+    {% for l in range(loads) %}
+    let weight{{ l }} = vectors[norm.weight + i{{ l }}];
+    let bias{{ l }} = vectors[norm.bias + i{{ l }}];
+    {% if shift %}
+    let before{{ l }} = shift[i{{ l }}];
+    let mix{{ l }} = vectors[job.mix + i{{ l }}];
+    {% endif %}
+    {% endfor %}
+    var sum = vec4<f32>();
+    {% for l in range(loads) %}
+    sum += {% if (l + 1) * workgroup > spans * 8 %}select(vec4<f32>(), x{{ l }}, local + {{ l * workgroup }}u < WIDTH){% else %}x{{ l }}{% endif %};
+    {% endfor %}
+    let mean = workgroup_sum(local, subgroup, 0u, total(sum)) / f32(4u * WIDTH);
+    var squares = vec4<f32>();
+    {% for l in range(loads) %}
+    x{{ l }} -= mean;
+    squares += {% if (l + 1) * workgroup > spans * 8 %}select(vec4<f32>(), x{{ l }} * x{{ l }}, local + {{ l * workgroup }}u < WIDTH){% else %}x{{ l }} * x{{ l }}{% endif %};
+    {% endfor %}
+    let variance = workgroup_sum(local, subgroup, 1u, total(squares)) / f32(4u * WIDTH);
+    let scale = 1.0 / sqrt(variance + norm.epsilon);
+    // Where invocations are left over they write the last column's number again.
+    {% for l in range(loads) %}
+    let now{{ l }} = x{{ l }} * scale * weight{{ l }} + bias{{ l }};
+    {% if shift %}
+    row_input[i{{ l }} + i{{ l }} / 16u] = now{{ l }} + (before{{ l }} - now{{ l }}) * mix{{ l }};
+    if (is_first) {
+        next_shift[i{{ l }}] = now{{ l }};
+    }
+    {% else %}
+    row_input[i{{ l }} + i{{ l }} / 16u] = now{{ l }};
+    {% endif %}
+    {% endfor %}
+    workgroupBarrier();
 }
 {% endif %}
 
@@ -144,97 +188,66 @@ fn main(
     {% endif %}
 ) {
     let index = workgroup.y * workgroups.x + workgroup.x;
-    var which = 0u;
-    {% for j in range(1, max_fused_jobs) %}
-    which = select(which, {{ j }}u, jobs[{{ j }}].rows > 0u && index >= jobs[{{ j }}].first_workgroup);
+    // Which matrix this workgroup serves: known without a look at the jobs, whose every line is one more wait.
+    {% for matrix in matrices[1:] %}
+    let beyond{{ loop.index }} = index >= {{ matrix.first_workgroup }}u;
     {% endfor %}
+    let which = 0u{% for matrix in matrices[1:] %} + u32(beyond{{ loop.index }}){% endfor %};
     let job = jobs[which];
+    {% for matrix in matrices %}
+    {% if loop.first %}
+    let first_workgroup0 = 0u;
+    let matrix_rows0 = {{ matrix.rows }}u;
+    {% else %}
+    let first_workgroup{{ loop.index0 }} = select(first_workgroup{{ loop.index0 - 1 }}, {{ matrix.first_workgroup }}u, beyond{{ loop.index0 }});
+    let matrix_rows{{ loop.index0 }} = select(matrix_rows{{ loop.index0 - 1 }}, {{ matrix.rows }}u, beyond{{ loop.index0 }});
+    {% endif %}
+    {% endfor %}
+    let matrix_rows = matrix_rows{{ matrices | length - 1 }};
     let lane = local % LANES;
     let group = local / LANES;
-    let first_row = ((index - job.first_workgroup) * GROUPS + group) * ROWS;
+    let workgroup_row = (index - first_workgroup{{ matrices | length - 1 }}) * GROUPS * ROWS;
+    let first_row = workgroup_row + group * ROWS;
     // Rows that there are not repeat the last one; their results are dropped.
     {% for r in range(rows) %}
-    let row{{ r }} = job.weights + min(first_row + {{ r }}u, job.rows - 1u) * job.weights_stride;
+    let row{{ r }} = job.weights + min(first_row + {{ r }}u, matrix_rows - 1u) * job.weights_stride;
     var sum{{ r }} = 0.0;
     {% endfor %}
-
     {% if norm %}
-    {
-        {% set loads = (spans * 8 + workgroup - 1) // workgroup %}
-        let subgroup = vec2<u32>({% if subgroup %}subgroup_size, subgroup_invocation{% else %}1u, 0u{% endif %});
-        let row = job.input + rows.first * WIDTH;
-        var sum = vec4<f32>();
-        {% for l in range(loads) %}
-        {% set guarded = (l + 1) * workgroup > spans * 8 %}
-        var x{{ l }} = vec4<f32>();
-        {% if guarded %}
-        if (local + {{ l * workgroup }}u < WIDTH)
-        {% endif %}
-        {
-            x{{ l }} = input[row + local + {{ l * workgroup }}u];
-        }
-        sum += x{{ l }};
-        {% endfor %}
-        let mean = workgroup_sum(local, subgroup, total(sum)) / f32(4u * WIDTH);
-        var squares = vec4<f32>();
-        {% for l in range(loads) %}
-        {% set guarded = (l + 1) * workgroup > spans * 8 %}
-        {% if guarded %}
-        if (local + {{ l * workgroup }}u < WIDTH)
-        {% endif %}
-        {
-            x{{ l }} -= mean;
-            squares += x{{ l }} * x{{ l }};
-        }
-        {% endfor %}
-        let variance = workgroup_sum(local, subgroup, total(squares)) / f32(4u * WIDTH);
-        let scale = 1.0 / sqrt(variance + norm.epsilon);
-        {% for l in range(loads) %}
-        {% set guarded = (l + 1) * workgroup > spans * 8 %}
-        {% if guarded %}
-        if (local + {{ l * workgroup }}u < WIDTH)
-        {% endif %}
-        {
-            let i = local + {{ l * workgroup }}u;
-            let now = x{{ l }} * scale * vectors[norm.weight + i] + vectors[norm.bias + i];
-            {% if shift %}
-            row_input[i + i / 16u] = now + (shift[i] - now) * vectors[job.mix + i];
-            if (index == 0u) {
-                next_shift[i] = now;
-            }
-            {% else %}
-            row_input[i + i / 16u] = now;
-            {% endif %}
-        }
-        {% endfor %}
-        workgroupBarrier();
-    }
+    let subgroup = vec2<u32>({% if subgroup %}subgroup_size, subgroup_invocation{% else %}1u, 0u{% endif %});
     {% endif %}
-
-    {% if digits %}
-    {% if integer_jobs | length < encodings | length %}
-    if ({% for e in integer_jobs %}{{ " || " if not loop.first }}job.encoding == {{ e }}u{% endfor %})
+    // The row that this invocation will finish, and what the output holds of it.
+    {% if subgroup %}
+    let own_row = first_row + lane;
+    let finishes = lane < ROWS && own_row < matrix_rows;
+    {% else %}
+    let own_row = workgroup_row + local;
+    let finishes = local < GROUPS * ROWS && own_row < matrix_rows;
     {% endif %}
-    {
-        for (var half = local; half < HALVES; half += WORKGROUP) {
-            quantise(job, half);
-        }
-    }
-    workgroupBarrier();
-    {% endif %}
+    let old = held(job, 0u, min(own_row, matrix_rows - 1u));
 
     {% set suffixes = [""] if encodings | length == 1 else range(encodings | length) %}
     {% for e in suffixes %}
     {% set loop_encoding = loop.index0 %}
     {% if encodings | length > 1 %}
-    {{ "if" if loop.first else "} else if" }} (job.encoding == {{ e }}u) {
+    {{ "if" if loop.first else "} else if" }} ({% for matrix in matrices if matrix.encoding == e %}{{ " | " if not loop.first }}(which == {{ matrix.index }}u){% endfor %}) {
     {% endif %}
-    // A loop in few instructions: one that is unrolled waits for its instructions longer than for its weights.
+    // The first weights are under way while the input is made.
     {% for r in range(rows) %}
     {% for d in range(depth) %}
     var packed{{ r }}_{{ d }} = {{ fetch(e, r, "lane + " ~ d * lanes ~ "u") }};
     {% endfor %}
     {% endfor %}
+    {% if norm %}
+    prepare_input(job, local, subgroup, index == 0u);
+    {% endif %}
+    {% if digits and loop_encoding in integer_encodings %}
+    for (var half = local; half < HALVES; half += WORKGROUP) {
+        quantise(job, half);
+    }
+    workgroupBarrier();
+    {% endif %}
+    // A loop in few instructions: one that is unrolled waits for its instructions longer than for its weights.
     for (var span = lane; span < SPANS; span += LANES) {
         {% for r in range(rows) %}
         let weights{{ r }} = packed{{ r }}_0;
@@ -244,7 +257,7 @@ fn main(
         packed{{ r }}_{{ depth - 1 }} = {{ fetch(e, r, "span + " ~ depth * lanes ~ "u") }};
         {% endfor %}
         {% for half in range(2) %}
-        {% if digits and loop_encoding in integer_jobs %}
+        {% if digits and loop_encoding in integer_encodings %}
         {
             let of_row = (first_column{{ e }}(span) + {{ half }}u * HALF_STRIDE{{ e }}) >> 4u;
             let step = steps[of_row];
@@ -292,10 +305,9 @@ fn main(
     sum{{ r }} += subgroupShuffleXor(sum{{ r }}, {{ mask }}u);
     {% endfor %}
     {% endfor %}
-    {% for r in range(rows) %}
-    if (lane == {{ r }}u && first_row + {{ r }}u < job.rows) {
-        finish(job, 0u, first_row + {{ r }}u, sum{{ r }});
-    }
+    var product = sum0;
+    {% for r in range(1, rows) %}
+    product = select(product, sum{{ r }}, lane == {{ r }}u);
     {% endfor %}
     {% else %}
     {% for r in range(rows) %}
@@ -303,15 +315,14 @@ fn main(
     {% endfor %}
     workgroupBarrier();
     // One invocation adds up the lanes of one row.
-    if (local < GROUPS * ROWS) {
-        var product = 0.0;
+    var product = 0.0;
+    if (finishes) {
         for (var i = 0u; i < LANES; i++) {
             product += sums[local * (LANES + 1u) + i];
         }
-        let row = (index - job.first_workgroup) * GROUPS * ROWS + local;
-        if (row < job.rows) {
-            finish(job, 0u, row, product);
-        }
     }
     {% endif %}
+    if (finishes) {
+        out[job.output + own_row] = results(job, 0u, own_row, vec4<f32>(product), vec4<f32>(old)).x;
+    }
 }

@@ -14,9 +14,6 @@ struct Job {
     epilogue: u32,
     bias: u32,          // epilogues 3 to 5: first element in vectors
     first_value: u32,   // epilogue 5: first element of the first layer's values in out
-    encoding: u32,      // where a dispatch has several: which one
-    first_workgroup: u32, // where the grid is not one of jobs: the first that serves this job
-    padding: vec2<u32>,
 }
 
 const NO_MIX = 0xffffffffu;

@@ -1,8 +1,8 @@
 // Time mixing of one token between its first products and its last one, a workgroup a head: the second halves of the
 // low-rank pairs, the keys, the recurrence, the group norm, the bonus, the gate. Twins: twins::decay, twins::iclr,
 // twins::value_residual, twins::removal_key, twins::scale_key, twins::wkv7, twins::group_norm, twins::bonus, twins::gate.
-// {{ lanes }} invocations share a channel: a row of each matrix and of the state. All their weights are loaded before any is used, as
-// waiting for memory is what this kernel does most.
+// {{ lanes }} invocations share a channel: a row of each matrix and of the state. All that they read is asked for before any of it
+// is used, as waiting for memory is what this kernel does most.
 struct LowRank {
     weights: u32, // first vec4
     stride: u32,  // vec4s of an encoded row
@@ -49,92 +49,37 @@ const LANES = {{ lanes }}u;
 const GROUP_NORM_EPSILON = 64e-5;
 const LEAST_NORM = 1e-12;
 
-{% for name in ["receptance", "decay", "key", "removal", "replacement"] %}
+// What the channels of the head tell each other: as one array each.
+{% for name in exchanged %}
 var<workgroup> {{ name }}: array<f32, 64>;
 {% endfor %}
-// What the sums over the head are made of; one for each of the sums, so that none waits for another to be read.
-var<workgroup> head_parts: array<vec2<f32>, {{ 3 * 64 }}>;
+// The hidden vectors of all pairs, with a gap after every span, which spreads the lanes' accesses over the banks.
+var<workgroup> hidden: array<vec4<f32>, {{ all_spans * 9 }}>;
 {% if not subgroup %}
-var<workgroup> lane_parts: array<vec4<f32>, {{ 64 * lanes }}>;
-var<workgroup> row_parts: array<f32, {{ 2 * 64 * lanes }}>;
+var<workgroup> lane_parts: array<vec4<f32>, {{ 2 * 64 * lanes }}>;
 {% endif %}
 
 fn total(value: vec4<f32>) -> f32 {
     return (value.x + value.y) + (value.z + value.w);
 }
 
-// The sum over the invocations of a channel.
-fn product_sum(local: u32, part: vec4<f32>) -> vec4<f32> {
+// The sum over the invocations of a channel; `which` is 0 and 1 in turn, so that no sum waits for the last to be read.
+fn lane_sum(local: u32, which: u32, part: vec4<f32>) -> vec4<f32> {
     var sum = part;
     {% if subgroup %}
     {% for mask in [1, 2, 4, 8] if mask < lanes %}
     sum += subgroupShuffleXor(sum, {{ mask }}u);
     {% endfor %}
     {% else %}
-    lane_parts[local] = part;
+    lane_parts[{{ 64 * lanes }}u * which + local] = part;
     workgroupBarrier();
-    let first = local - local % LANES;
+    let first = {{ 64 * lanes }}u * which + local - local % LANES;
     sum = lane_parts[first];
     for (var i = 1u; i < LANES; i++) {
         sum += lane_parts[first + i];
     }
     {% endif %}
     return sum;
-}
-
-// The same of one number. `which` is 0 for the first such sum, 1 for the next.
-fn row_sum(local: u32, which: u32, part: f32) -> f32 {
-    var sum = part;
-    {% if subgroup %}
-    {% for mask in [1, 2, 4, 8] if mask < lanes %}
-    sum += subgroupShuffleXor(sum, {{ mask }}u);
-    {% endfor %}
-    {% else %}
-    row_parts[{{ 64 * lanes }}u * which + local] = part;
-    workgroupBarrier();
-    let first = {{ 64 * lanes }}u * which + local - local % LANES;
-    sum = row_parts[first];
-    for (var i = 1u; i < LANES; i++) {
-        sum += row_parts[first + i];
-    }
-    {% endif %}
-    return sum;
-}
-
-// The sum over the channels of a value that the invocations of a channel share. `which` as above.
-fn head_sum(local: u32, subgroup: vec2<u32>, which: u32, value: vec2<f32>) -> vec2<f32> {
-    var sum = vec2<f32>();
-    {% if subgroup %}
-    let own = subgroupAdd(select(vec2<f32>(), value, local % LANES == 0u));
-    if (subgroup.y == 0u) {
-        head_parts[64u * which + local / subgroup.x] = own;
-    }
-    workgroupBarrier();
-    for (var i = subgroup.y; i < {{ 64 * lanes }}u / subgroup.x; i += subgroup.x) {
-        sum += head_parts[64u * which + i];
-    }
-    return subgroupAdd(sum);
-    {% else %}
-    if (local % LANES == 0u) {
-        head_parts[64u * which + local / LANES] = value;
-    }
-    workgroupBarrier();
-    if (local < 8u) {
-        for (var i = 0u; i < 8u; i++) {
-            sum += head_parts[64u * which + 8u * local + i];
-        }
-    }
-    workgroupBarrier(); // all have read what is now replaced
-    if (local < 8u) {
-        head_parts[64u * which + local] = sum;
-    }
-    workgroupBarrier();
-    sum = head_parts[64u * which];
-    for (var i = 1u; i < 8u; i++) {
-        sum += head_parts[64u * which + i];
-    }
-    return sum;
-    {% endif %}
 }
 
 fn vector_at(first: u32, channel: u32) -> f32 {
@@ -146,22 +91,24 @@ fn mixed_at(slot: u32, channel: u32) -> f32 {
     return mixed[slot * params.slot_stride + (channel >> 2u)][channel & 3u];
 }
 
-{% for name in ["receptance", "decay", "key", "removal", "replacement"] %}
+{% for name in exchanged %}
 fn {{ name }}_at(first: u32) -> vec4<f32> {
     return vec4<f32>({{ name }}[first], {{ name }}[first + 1u], {{ name }}[first + 2u], {{ name }}[first + 3u]);
 }
 {% endfor %}
 
-{% for e in range(encodings | length) %}
-// The part of a product with the hidden vector at `hidden` that a span contributes.
-fn span_product{{ e }}(packed: Packed{{ e }}, span: u32, hidden: u32) -> f32 {
+{% for group in groups %}
+{% set e = group.encoding %}
+// The part of a product that a span contributes whose pair's hidden vector begins at column `first` of all.
+fn span_product{{ e }}(packed: Packed{{ e }}, span: u32, first: u32) -> f32 {
     var sum = 0.0;
     {% for half in range(2) %}
     {
         let w = decode{{ e }}(packed, span, {{ half }}u);
-        let column = hidden + ((first_column{{ e }}(span) + {{ half }}u * HALF_STRIDE{{ e }}) >> 2u);
+        let column = (first + first_column{{ e }}(span) + {{ half }}u * HALF_STRIDE{{ e }}) >> 2u;
+        let at = column + (column >> 3u); // sixteen columns cross no gap
         {% for c in range(4) %}
-        let x{{ c }} = mixed[column + {{ c }}u];
+        let x{{ c }} = hidden[at + {{ c }}u];
         {% endfor %}
         let dot = fma(w.quants[3], x3, fma(w.quants[2], x2, fma(w.quants[1], x1, w.quants[0] * x0)));
         sum += fma(w.scale, total(dot), w.offset * total((x0 + x1) + (x2 + x3)));
@@ -172,22 +119,44 @@ fn span_product{{ e }}(packed: Packed{{ e }}, span: u32, hidden: u32) -> f32 {
 {% endfor %}
 
 @compute @workgroup_size({{ 64 * lanes }})
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-    {% if subgroup %}
-    @builtin(subgroup_size) subgroup_size: u32,
-    @builtin(subgroup_invocation_id) subgroup_invocation: u32,
-    {% endif %}
-) {
-    let subgroup = vec2<u32>({% if subgroup %}subgroup_size, subgroup_invocation{% else %}1u, 0u{% endif %});
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let row = local / LANES;
     let lane = local % LANES;
     let channel = workgroup.x * 64u + row;
     let state_row = channel * 16u + lane;
-    {% for p in range(4) %}
-    {% for i in range((spans[p] + lanes - 1) // lanes) %}
-    let packed{{ p }}_{{ i }} = fetch{{ pairs[p] }}(params.pairs[{{ p }}].weights + channel * params.pairs[{{ p }}].stride, {{ spans[p] }}u, min(lane + {{ i * lanes }}u, {{ spans[p] - 1 }}u));
+
+    // Everything that is read is asked for here, before anything is waited for.
+    {% for i in range((all_spans * 8 + 64 * lanes - 1) // (64 * lanes)) %}
+    let hidden_at{{ i }} = min(local + {{ i * 64 * lanes }}u, {{ all_spans * 8 - 1 }}u);
+    var from{{ i }} = params.pairs[{{ pairs[0].index }}].hidden + hidden_at{{ i }};
+    {% for pair in pairs[1:] %}
+    from{{ i }} = select(from{{ i }}, params.pairs[{{ pair.index }}].hidden + hidden_at{{ i }} - {{ pair.first_span * 8 }}u, hidden_at{{ i }} >= {{ pair.first_span * 8 }}u);
+    {% endfor %}
+    let hidden{{ i }} = mixed[from{{ i }}];
+    {% endfor %}
+    // A lane has every {{ lanes }}th of the spans of all pairs of an encoding.
+    {% for group in groups %}
+    {% set e = group.encoding %}
+    {% for i in range(group.rounds) %}
+    let turn{{ e }}_{{ i }} = min(lane + {{ i * lanes }}u, {{ group.spans - 1 }}u);
+    {% for pair in group.pairs %}
+    {% if loop.first %}
+    var row{{ e }}_{{ i }} = params.pairs[{{ pair.index }}].weights + channel * params.pairs[{{ pair.index }}].stride;
+    var spans{{ e }}_{{ i }} = {{ pair.spans }}u;
+    var start{{ e }}_{{ i }} = {{ pair.start }}u;
+    var first{{ e }}_{{ i }} = {{ pair.first_span * 32 }}u;
+    var mask{{ e }}_{{ i }} = vec4<f32>({{ pair.mask }});
+    {% else %}
+    if (turn{{ e }}_{{ i }} >= {{ pair.start }}u) {
+        row{{ e }}_{{ i }} = params.pairs[{{ pair.index }}].weights + channel * params.pairs[{{ pair.index }}].stride;
+        spans{{ e }}_{{ i }} = {{ pair.spans }}u;
+        start{{ e }}_{{ i }} = {{ pair.start }}u;
+        first{{ e }}_{{ i }} = {{ pair.first_span * 32 }}u;
+        mask{{ e }}_{{ i }} = vec4<f32>({{ pair.mask }});
+    }
+    {% endif %}
+    {% endfor %}
+    let packed{{ e }}_{{ i }} = fetch{{ e }}(row{{ e }}_{{ i }}, spans{{ e }}_{{ i }}, turn{{ e }}_{{ i }} - start{{ e }}_{{ i }});
     {% endfor %}
     {% endfor %}
     {% for c in range(parts) %}
@@ -195,64 +164,89 @@ fn main(
     {% endfor %}
     let r = mixed_at(RECEPTANCE, channel);
     let k = mixed_at(KEY, channel);
-    var v = mixed_at({{ "FIRST_VALUE" if first_layer else "VALUE" }}, channel);
-
-    var product_parts = vec4<f32>();
-    {% for p in range(4) %}
-    {% for i in range((spans[p] + lanes - 1) // lanes) %}
-    {% if (i + 1) * lanes > spans[p] %}
-    if (lane + {{ i * lanes }}u < {{ spans[p] }}u)
+    {% if first_layer %}
+    let v = mixed_at(FIRST_VALUE, channel);
+    {% else %}
+    let own_value = mixed_at(VALUE, channel);
+    let first_value = mixed_at(FIRST_VALUE, channel);
     {% endif %}
+    {% for vector in ["decay_bias", "iclr_bias", "value_bias", "k_k", "k_a", "r_k", "norm_weight", "norm_bias"] %}
+    let {{ vector }} = vector_at(params.{{ vector }}, channel);
+    {% endfor %}
+
+    {% for i in range((all_spans * 8 + 64 * lanes - 1) // (64 * lanes)) %}
+    hidden[hidden_at{{ i }} + hidden_at{{ i }} / 8u] = hidden{{ i }};
+    {% endfor %}
+    workgroupBarrier();
+    var product_parts = vec4<f32>();
+    {% for group in groups %}
+    {% set e = group.encoding %}
+    {% for i in range(group.rounds) %}
     {
-        product_parts[{{ p }}] += span_product{{ pairs[p] }}(packed{{ p }}_{{ i }}, lane + {{ i * lanes }}u, params.pairs[{{ p }}].hidden);
+        let product = span_product{{ e }}(packed{{ e }}_{{ i }}, turn{{ e }}_{{ i }} - start{{ e }}_{{ i }}, first{{ e }}_{{ i }});
+        {% if (i + 1) * lanes > group.spans %}
+        product_parts += select(0.0, product, lane + {{ i * lanes }}u < {{ group.spans }}u) * mask{{ e }}_{{ i }};
+        {% else %}
+        product_parts += product * mask{{ e }}_{{ i }};
+        {% endif %}
     }
     {% endfor %}
     {% endfor %}
-    let products = product_sum(local, product_parts);
-    let biases = vec4<f32>(
-        vector_at(params.decay_bias, channel),
-        vector_at(params.iclr_bias, channel),
-        vector_at(params.value_bias, channel),
-        0.0,
-    );
-    let shares = sigmoid(biases + products);
+    let products = lane_sum(local, 0u, product_parts);
+    let shares = sigmoid(vec4<f32>(decay_bias, iclr_bias, value_bias, 0.0) + products);
     let w = exp(DECAY_SCALE * shares.x);
     let a = shares.y;
     {% if not first_layer %}
-    v += (mixed_at(FIRST_VALUE, channel) - v) * shares.z;
+    let v = own_value + (first_value - own_value) * shares.z;
     {% endif %}
     let gate = products.w;
 
-    let raw = k * vector_at(params.k_k, channel);
-    let scaled_key = k * (1.0 + (a - 1.0) * vector_at(params.k_a, channel));
-    let sums = head_sum(local, subgroup, 0u, vec2<f32>(raw * raw, r * scaled_key * vector_at(params.r_k, channel)));
-    let kk = raw / max(sqrt(sums.x), LEAST_NORM);
+    let raw = k * k_k; // the removal key before its norm
+    let scaled_key = k * (1.0 + (a - 1.0) * k_a);
     if (lane == 0u) {
         receptance[row] = r;
         decay[row] = w;
         key[row] = scaled_key;
-        removal[row] = kk;
-        replacement[row] = kk * a;
+        removal[row] = raw;
+        replacement[row] = raw * a;
+        bonus[row] = r * scaled_key * r_k;
     }
     workgroupBarrier();
 
-    var removed_part = vec4<f32>();
+    // One sum over the lanes gives the square of the removal key's norm, the bonus, and what the state has at that key.
+    var sum_parts = vec3<f32>();
     {% for c in range(parts) %}
     let column{{ c }} = 4u * lane + {{ 4 * c * lanes }}u;
-    removed_part += s{{ c }} * removal_at(column{{ c }});
+    let removal{{ c }} = removal_at(column{{ c }});
+    sum_parts += vec3<f32>(total(removal{{ c }} * removal{{ c }}), total(bonus_at(column{{ c }})), total(s{{ c }} * removal{{ c }}));
     {% endfor %}
-    let removed = row_sum(local, 0u, total(removed_part));
-    var y_part = vec4<f32>();
+    let sums = lane_sum(local, 1u, vec4<f32>(sum_parts, 0.0));
+    let norm = max(sqrt(sums.x), LEAST_NORM);
+    let removed = sums.z / norm / norm; // once for the key read with, once for the key written to
+    var y_part = 0.0;
     {% for c in range(parts) %}
     s{{ c }} = fma(vec4<f32>(-removed), replacement_at(column{{ c }}), fma(vec4<f32>(v), key_at(column{{ c }}), s{{ c }} * decay_at(column{{ c }})));
     state[state_row + {{ c * lanes }}u] = s{{ c }};
-    y_part += s{{ c }} * receptance_at(column{{ c }});
+    y_part += total(s{{ c }} * receptance_at(column{{ c }}));
     {% endfor %}
-    let y = row_sum(local, 1u, total(y_part));
+    let y = lane_sum(local, 0u, vec4<f32>(y_part)).x;
 
-    let centred = y - head_sum(local, subgroup, 1u, vec2<f32>(y, 0.0)).x / 64.0;
-    let variance = head_sum(local, subgroup, 2u, vec2<f32>(centred * centred, 0.0)).x / 64.0;
-    let normed = centred / sqrt(variance + GROUP_NORM_EPSILON) * vector_at(params.norm_weight, channel) + vector_at(params.norm_bias, channel);
+    if (lane == 0u) {
+        readout[row] = y;
+    }
+    workgroupBarrier();
+    var y_sum = 0.0;
+    {% for c in range(parts) %}
+    let y{{ c }} = readout_at(column{{ c }});
+    y_sum += total(y{{ c }});
+    {% endfor %}
+    let mean = lane_sum(local, 1u, vec4<f32>(y_sum)).x / 64.0;
+    var square_sum = 0.0;
+    {% for c in range(parts) %}
+    square_sum += total((y{{ c }} - mean) * (y{{ c }} - mean));
+    {% endfor %}
+    let variance = lane_sum(local, 0u, vec4<f32>(square_sum)).x / 64.0;
+    let normed = (y - mean) / sqrt(variance + GROUP_NORM_EPSILON) * norm_weight + norm_bias;
     if (lane == 0u) {
         out[channel] = (normed + sums.y * v) * gate;
     }

@@ -12,7 +12,9 @@ use crate::kernel::PipelineKey;
 use crate::listing::list;
 use crate::scope::{Failures, catch, lock};
 use crate::work::Rate;
-use crate::{Adapter, Buffer, DeviceRequest, Error, Feature, Limits, Pipeline, ReadBuffer, Work};
+use crate::{
+    Adapter, Buffer, DeviceRequest, Error, Feature, Limits, Pipeline, ReadBuffer, Work, halves,
+};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::{Backend, Uploader, pipeline_cache::PipelineCache};
 
@@ -28,6 +30,8 @@ pub struct Context {
     queue: wgpu::Queue,
     failures: Arc<Failures>,
     pipelines: Mutex<HashMap<PipelineKey, Pipeline>>,
+    /// Whether unpacking keeps subnormal halves.
+    subnormal_halves: bool,
     #[cfg(not(target_arch = "wasm32"))]
     pipeline_cache: Option<PipelineCache>,
     buffer_bytes: Arc<AtomicU64>,
@@ -58,7 +62,9 @@ impl Context {
     /// Opens the device that `request` means.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new(request: &DeviceRequest) -> Result<Context, Error> {
-        pollster::block_on(Context::open(request))
+        let mut context = pollster::block_on(Context::open(request))?;
+        context.subnormal_halves = halves::subnormals_survive(&context)?;
+        Ok(context)
     }
 
     /// Opens a GPU or, where there is none, a software adapter: for tests, which fail where there is neither.
@@ -119,6 +125,7 @@ impl Context {
             device,
             queue,
             pipelines: Mutex::default(),
+            subnormal_halves: false,
             #[cfg(not(target_arch = "wasm32"))]
             pipeline_cache,
             buffer_bytes: Arc::default(),
@@ -238,7 +245,13 @@ impl Context {
         if let Some(pipeline) = lock(&self.pipelines).get(&key) {
             return Ok(pipeline.clone());
         }
-        let pipeline = Pipeline::compile(self, kernel)?;
+        let pipeline = if self.subnormal_halves && halves::is_asked_for(kernel) {
+            let mut kernel = kernel.clone();
+            kernel.constants.push((halves::CONSTANT, 1.0));
+            Pipeline::compile(self, &kernel)?
+        } else {
+            Pipeline::compile(self, kernel)?
+        };
         lock(&self.pipelines).insert(key, pipeline.clone());
         Ok(pipeline)
     }

@@ -10,6 +10,7 @@ mod adapter;
 mod buffer;
 mod context;
 mod error;
+mod halves;
 mod kernel;
 mod limits;
 mod listing;

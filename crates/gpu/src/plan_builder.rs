@@ -1,5 +1,6 @@
 //! Makes plans: checks what is bound, gathers parameters, divides the work into submissions.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use thalweg_shaders::kernels::Binding as BindingKind;
@@ -67,6 +68,9 @@ pub struct PlanBuilder<'c> {
     steps: Vec<(Step, Work)>,
     /// The parameters of all dispatches, each at an aligned offset.
     uniforms: Vec<u8>,
+    /// Where in them which parameters begin: equal ones, as those of layer after layer often are, lie there once, so
+    /// that the device has them at hand.
+    known_uniforms: HashMap<Vec<u8>, usize>,
 }
 
 #[derive(Debug)]
@@ -95,6 +99,7 @@ impl<'c> PlanBuilder<'c> {
             label: label.to_owned(),
             steps: Vec::new(),
             uniforms: Vec::new(),
+            known_uniforms: HashMap::new(),
         }
     }
 
@@ -354,15 +359,11 @@ impl<'c> PlanBuilder<'c> {
             }
             Binding::Uniform(parameters) => {
                 let alignment = limits.uniform_offset_alignment as usize;
-                let offset = self.uniforms.len().next_multiple_of(alignment);
                 // WGSL rounds the size of a uniform struct up to its alignment, at most 16.
                 let bytes = parameters.len().next_multiple_of(16);
-                self.uniforms.resize(offset, 0);
-                self.uniforms.extend_from_slice(parameters);
-                self.uniforms.resize(offset + bytes, 0);
                 let bound = Bound {
                     buffer: None,
-                    offset: offset as u64,
+                    offset: self.place_uniform(parameters, bytes, alignment) as u64,
                     bytes: bytes as u64,
                 };
                 (
@@ -376,6 +377,19 @@ impl<'c> PlanBuilder<'c> {
             return Err(self.beyond(pipeline, limit, bound.bytes, offered));
         }
         Ok(bound)
+    }
+
+    /// Where in the uniform buffer the parameters lie, padded to `bytes`.
+    fn place_uniform(&mut self, parameters: &[u8], bytes: usize, alignment: usize) -> usize {
+        if let Some(offset) = self.known_uniforms.get(parameters) {
+            return *offset;
+        }
+        let offset = self.uniforms.len().next_multiple_of(alignment);
+        self.uniforms.resize(offset, 0);
+        self.uniforms.extend_from_slice(parameters);
+        self.uniforms.resize(offset + bytes, 0);
+        self.known_uniforms.insert(parameters.to_vec(), offset);
+        offset
     }
 
     fn beyond(&self, pipeline: &Pipeline, limit: &'static str, needed: u64, offered: u64) -> Error {

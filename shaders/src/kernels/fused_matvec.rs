@@ -8,15 +8,15 @@ use super::template::render;
 use super::{Binding, Kernel, Variant};
 use crate::{Encoding, Error, twins};
 
-/// Matrices of one or several encodings times one token. A [`Job`](super::Job)'s `encoding` is its place among
-/// [`encodings`](FusedMatvec::encodings); its `first_workgroup` follows from [`FusedMatvec::workgroups`].
+/// Matrices of one or several encodings times one token, a [`Job`](super::Job) for each, in the same order. A matrix with
+/// fewer spans a row than others has no place in their dispatch.
 ///
 /// Bindings: rows, jobs, vectors, weights, input, out; with a norm its [`NormParams`]; with a token shift the normed row
 /// of the token before, `[width]`, and where that of this token goes, `[width]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FusedMatvec {
-    /// The encodings of the matrices.
-    pub encodings: Vec<Encoding>,
+    /// The matrices, at most [`MAX_JOBS`].
+    pub matrices: Vec<FusedMatrix>,
     /// Spans of a row of each matrix.
     pub spans: u32,
     /// What happens to the input before.
@@ -36,6 +36,15 @@ pub struct FusedMatvec {
     pub digits: u32,
 }
 
+/// What the kernel knows of a matrix beforehand, so that its workgroups find theirs without asking memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FusedMatrix {
+    /// How it is encoded.
+    pub encoding: Encoding,
+    /// Its rows.
+    pub rows: u32,
+}
+
 /// What happens to an input before it is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FusedInput {
@@ -43,7 +52,7 @@ pub enum FusedInput {
     Plain,
     /// Layer norm. The input is row `rows.first` of its buffer.
     Norm,
-    /// Layer norm, then token shift by each job's `mix`.
+    /// Layer norm, then token shift by each job's `mix`. The input is the first row of its buffer.
     NormShift,
 }
 
@@ -60,9 +69,6 @@ pub struct NormParams {
     /// Uniform structs are whole vec4s.
     pub padding: u32,
 }
-
-/// The most jobs of a dispatch.
-const MAX_FUSED_JOBS: usize = 8;
 
 impl FusedMatvec {
     /// The kernel.
@@ -85,11 +91,8 @@ impl FusedMatvec {
             ..
         } = *self;
         let digits = self.digits();
-        let names: Vec<&str> = self
-            .encodings
-            .iter()
-            .map(|encoding| encoding.name())
-            .collect();
+        let encodings = self.encodings();
+        let names: Vec<&str> = encodings.iter().map(|encoding| encoding.name()).collect();
         let (input, bindings) = match self.input {
             FusedInput::Plain => ("plain", BINDINGS),
             FusedInput::Norm => ("norm", NORM),
@@ -104,23 +107,30 @@ impl FusedMatvec {
             "fused_matvec.{}.{input}.{spans}{number}.{level}",
             names.join("_")
         );
-        let integer_jobs: Vec<usize> = (0..self.encodings.len())
-            .filter(|index| self.encodings[*index].has_integers())
+        let integer_encodings: Vec<usize> = (0..encodings.len())
+            .filter(|index| encodings[*index].has_integers())
             .collect();
-        let templates: Vec<String> = self
-            .encodings
+        let templates: Vec<String> = encodings
             .iter()
             .map(|encoding| encoding.template())
             .collect();
+        let mut first_workgroup = 0;
+        let mut matrices = Vec::new();
+        for (index, matrix) in self.matrices.iter().enumerate() {
+            let encoding = encodings.iter().position(|known| *known == matrix.encoding);
+            let rows = matrix.rows;
+            matrices.push(context! { index, encoding, rows, first_workgroup });
+            first_workgroup += self.workgroups_of(rows);
+        }
         let (norm, shift) = (
             self.input != FusedInput::Plain,
             self.input == FusedInput::NormShift,
         );
         let values = context! {
-            encodings => templates, max_jobs => MAX_JOBS, max_fused_jobs => MAX_FUSED_JOBS,
+            encodings => templates, max_jobs => MAX_JOBS, matrices,
             hidden_scale => HIDDEN_SCALE, input => "vec4<f32>", output => "f32",
             spans, lanes, rows, workgroup, depth, subgroup, norm, shift,
-            digits, integer_jobs, halves => self.padded_halves(),
+            digits, integer_encodings, halves => self.padded_halves(),
             largest_integer => if digits > 0 { twins::largest_integer(digits) } else { 0 },
             digit_signs => 0x80_8080 & ((1 << (8 * digits)) - 1),
         };
@@ -150,7 +160,7 @@ impl FusedMatvec {
                 } else {
                     self.workgroup
                 };
-                16 * (vec4s + vec4s.div_ceil(16)) + 4 * parts
+                16 * (vec4s + vec4s.div_ceil(16)) + 8 * parts
             }
         };
         let sums = match self.subgroup {
@@ -164,12 +174,23 @@ impl FusedMatvec {
         norm + sums + digits
     }
 
+    /// The encodings of the matrices, each once.
+    fn encodings(&self) -> Vec<Encoding> {
+        let mut distinct = Vec::new();
+        for matrix in &self.matrices {
+            if !distinct.contains(&matrix.encoding) {
+                distinct.push(matrix.encoding);
+            }
+        }
+        distinct
+    }
+
     /// Digits of the input, if any matrix has a use for them.
     fn digits(&self) -> u32 {
         let has_integers = self
-            .encodings
+            .matrices
             .iter()
-            .any(|encoding| encoding.has_integers());
+            .any(|matrix| matrix.encoding.has_integers());
         if has_integers { self.digits } else { 0 }
     }
 
@@ -178,8 +199,13 @@ impl FusedMatvec {
         (2 * self.spans).next_multiple_of(8)
     }
 
-    /// Workgroups for a job of `rows` rows. The kernel counts `y * num_workgroups.x + x` through all jobs.
-    pub fn workgroups(&self, rows: u32) -> u32 {
+    /// Workgroups for all matrices. The kernel counts `y * num_workgroups.x + x` through all of them.
+    pub fn workgroups(&self) -> u32 {
+        let rows = self.matrices.iter().map(|matrix| matrix.rows);
+        rows.map(|rows| self.workgroups_of(rows)).sum()
+    }
+
+    fn workgroups_of(&self, rows: u32) -> u32 {
         rows.div_ceil(self.workgroup / self.lanes * self.rows)
     }
 }

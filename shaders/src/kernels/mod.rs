@@ -23,7 +23,7 @@ use crate::{Encoding, Error};
 
 pub use add_parts::{AddParts, AddPartsParams};
 pub use embedding::{Embedding, EmbeddingParams};
-pub use fused_matvec::{FusedInput, FusedMatvec, NormParams};
+pub use fused_matvec::{FusedInput, FusedMatrix, FusedMatvec, NormParams};
 pub use layer_norm::{LayerNorm, LayerNormParams};
 pub use matmul_coop::{CoopTile, MatmulCoop};
 pub use norm_mix::{NormMix, NormMixParams};
@@ -200,7 +200,13 @@ fn one_token(subgroup: bool) -> Result<Vec<Kernel>, Error> {
             let has_integers = encodings.iter().any(|encoding| encoding.has_integers());
             for digits in if has_integers { &[0, 1][..] } else { &[0] } {
                 let kernel = FusedMatvec {
-                    encodings: encodings.clone(),
+                    matrices: encodings
+                        .iter()
+                        .map(|&encoding| FusedMatrix {
+                            encoding,
+                            rows: 2560,
+                        })
+                        .collect(),
                     spans: 80,
                     input,
                     subgroup,

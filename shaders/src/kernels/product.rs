@@ -37,12 +37,6 @@ pub struct Job {
     pub bias: u32,
     /// First element in the output of the first layer's values, for [`Epilogue::ValueResidual`].
     pub first_value: u32,
-    /// Where a dispatch has several encodings: which of them.
-    pub encoding: u32,
-    /// Where workgroups are numbered through all jobs: the first of this one.
-    pub first_workgroup: u32,
-    /// Uniform arrays have elements of whole vec4s.
-    pub padding: [u32; 2],
 }
 
 /// [`Job::mix`] of an input that is taken as it is.

@@ -1,7 +1,7 @@
 //! `time_mix_step.wgsl`: time mixing of one token between its first products and its last one.
 
 use bytemuck::{Pod, Zeroable};
-use minijinja::context;
+use minijinja::{Value, context};
 
 use super::template::render;
 use super::time_mix::Slot;
@@ -64,6 +64,17 @@ pub struct TimeMixStepParams {
     pub padding: [u32; 3],
 }
 
+/// What the channels of a head tell each other.
+const EXCHANGED: [&str; 7] = [
+    "receptance",
+    "decay",
+    "key",
+    "removal",
+    "replacement",
+    "bonus",
+    "readout",
+];
+
 impl TimeMixStep {
     /// Invocations that share a channel.
     pub const LANES: u32 = 8;
@@ -82,9 +93,10 @@ impl TimeMixStep {
         let lane_parts = if self.subgroup {
             0
         } else {
-            64 * self.lanes() * (16 + 2 * 4)
+            2 * 64 * self.lanes() * 16
         };
-        5 * 64 * 4 + 3 * 64 * 8 + lane_parts
+        let hidden = self.spans.iter().sum::<u32>() * 9 * 16;
+        EXCHANGED.len() as u32 * 64 * 4 + hidden + lane_parts
     }
 
     /// The kernel.
@@ -100,24 +112,22 @@ impl TimeMixStep {
             subgroup,
         } = *self;
         let lanes = self.lanes();
-        let mut distinct = Vec::new();
-        let pairs = encodings.map(|encoding| {
-            let known = distinct.iter().position(|other| *other == encoding);
-            known.unwrap_or_else(|| {
-                distinct.push(encoding);
-                distinct.len() - 1
-            })
-        });
+        let (pairs, groups) = self.pairs_and_groups();
+        let all_spans: u32 = spans.iter().sum();
         let layer = if first_layer { "first" } else { "other" };
         let level = if subgroup { "subgroup" } else { "plain" };
         let names = [0, 1, 2, 3].map(|pair| format!("{}x{}", encodings[pair].name(), spans[pair]));
         let names = names.join("_");
         let name = format!("time_mix_step.{names}.{layer}.{level}");
-        let templates: Vec<String> = distinct
+        let templates: Vec<String> = self
+            .distinct_encodings()
             .iter()
             .map(|encoding| encoding.template())
             .collect();
-        let values = context! { slots => Slot::NAMES, encodings => templates, pairs, spans, lanes, parts => 16 / lanes, first_layer, subgroup };
+        let values = context! {
+            slots => Slot::NAMES, exchanged => EXCHANGED, encodings => templates, pairs, groups, all_spans,
+            lanes, parts => 16 / lanes, first_layer, subgroup,
+        };
         Ok(Kernel {
             variant: Variant {
                 subgroup,
@@ -130,6 +140,41 @@ impl TimeMixStep {
             workgroup_bytes: self.workgroup_bytes(),
             name,
         })
+    }
+
+    /// The encodings of the pairs that there are, each once.
+    fn distinct_encodings(&self) -> Vec<Encoding> {
+        let mut distinct = Vec::new();
+        for (encoding, spans) in self.encodings.iter().zip(self.spans) {
+            if spans > 0 && !distinct.contains(encoding) {
+                distinct.push(*encoding);
+            }
+        }
+        distinct
+    }
+
+    /// What the template has to know of the pairs, and of those that share an encoding, whose spans are dealt out
+    /// together.
+    fn pairs_and_groups(&self) -> (Vec<Value>, Vec<Value>) {
+        let lanes = self.lanes();
+        let first_span = |pair: usize| self.spans[..pair].iter().sum::<u32>();
+        let present = || (0..4).filter(|pair| self.spans[*pair] > 0);
+        let pairs = present().map(|index| context! { index, first_span => first_span(index) });
+        let distinct = self.distinct_encodings();
+        let groups = distinct.iter().enumerate().map(|(number, encoding)| {
+            let mut spans = 0;
+            let mut members = Vec::new();
+            for index in present().filter(|pair| self.encodings[*pair] == *encoding) {
+                let mask = std::array::from_fn::<_, 4, _>(|pair| f64::from(u8::from(pair == index)));
+                members.push(context! {
+                    index, start => spans, spans => self.spans[index], first_span => first_span(index),
+                    mask => mask.map(|share| format!("{share:.1}")).join(", "),
+                });
+                spans += self.spans[index];
+            }
+            context! { encoding => number, pairs => members, spans, rounds => spans.div_ceil(lanes) }
+        });
+        (pairs.collect(), groups.collect())
     }
 
     /// The grid for `heads` heads.

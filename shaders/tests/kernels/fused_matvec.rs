@@ -4,9 +4,9 @@ use bytemuck::{Zeroable, bytes_of};
 use thalweg_gguf::TensorType;
 use thalweg_gpu::{Binding, Feature, Workgroups};
 use thalweg_shaders::kernels::{
-    Epilogue, FusedInput, FusedMatvec, Job, NO_MIX, NormParams, pad_jobs,
+    Epilogue, FusedInput, FusedMatrix, FusedMatvec, Job, NO_MIX, NormParams, pad_jobs,
 };
-use thalweg_shaders::{Encoding, SPAN, VEC4_BYTES, twins};
+use thalweg_shaders::{SPAN, VEC4_BYTES, twins};
 
 use crate::harness::{Noise, Weights, assert_close, buffer, context, read, rows, run, types};
 
@@ -94,16 +94,14 @@ impl Case {
         }
     }
 
-    /// Runs the kernel with `lanes` and `rows`, the input being the second row of its buffer where it is normed.
+    /// Runs the kernel with `lanes` and `rows`, the input being the second row of its buffer where it is only normed.
     fn run(&self, input: FusedInput, [lanes, rows_per_group]: [u32; 2], subgroup: bool) -> Outcome {
-        let mut encodings: Vec<Encoding> = Vec::new();
-        for (matrix, _) in &self.matrices {
-            if !encodings.contains(&matrix.encoding()) {
-                encodings.push(matrix.encoding());
-            }
-        }
         let kernel = FusedMatvec {
-            encodings: encodings.clone(),
+            matrices: self
+                .matrices
+                .iter()
+                .map(|(matrix, _)| fused(matrix))
+                .collect(),
             spans: self.columns.div_ceil(SPAN) as u32,
             input,
             subgroup,
@@ -114,10 +112,9 @@ impl Case {
             digits: 0,
         };
         let quarter = self.columns as u32 / 4;
-        let (mut jobs, mut encoded, mut output, mut workgroups) = (vec![], vec![], 0, 0);
+        let (mut jobs, mut encoded, mut output) = (vec![], vec![], 0);
         for (index, (matrix, epilogue)) in self.matrices.iter().enumerate() {
             let encoding = matrix.encoding();
-            let which = encodings.iter().position(|other| *other == encoding);
             jobs.push(Job {
                 weights: (encoded.len() / VEC4_BYTES) as u32,
                 weights_stride: (encoding.row_bytes(self.columns) / VEC4_BYTES) as u32,
@@ -129,13 +126,10 @@ impl Case {
                 },
                 output,
                 epilogue: *epilogue as u32,
-                encoding: which.unwrap() as u32,
-                first_workgroup: workgroups,
                 ..Job::zeroed()
             });
             encoded.extend(matrix.encoded());
             output += matrix.rows as u32;
-            workgroups += kernel.workgroups(matrix.rows as u32);
         }
         let jobs = pad_jobs(&jobs);
         let norm = NormParams {
@@ -145,8 +139,8 @@ impl Case {
             padding: 0,
         };
         let (first, x) = match input {
-            FusedInput::Plain => (0, self.padded_x()),
-            _ => (1, [vec![f32::NAN; self.columns], self.x.clone()].concat()),
+            FusedInput::Norm => (1, [vec![f32::NAN; self.columns], self.x.clone()].concat()),
+            _ => (0, self.padded_x()),
         };
         let (out, next_shift) = (buffer(&self.old), buffer(&vec![f32::NAN; self.columns]));
         let (count, vectors, weights, x, shift) = (
@@ -171,7 +165,7 @@ impl Case {
             bindings.extend([Binding::Buffer(&shift), Binding::Buffer(&next_shift)]);
         }
         // Folded, and with workgroups beyond the last job's.
-        let grid = Workgroups::Grid([workgroups.div_ceil(2), 2, 1]);
+        let grid = Workgroups::Grid([kernel.workgroups().div_ceil(2), 2, 1]);
         run(&kernel.kernel().unwrap(), &bindings, grid);
         Outcome {
             out: read(&out),
@@ -206,6 +200,14 @@ impl Case {
                 assert_close(&found.next_shift, &expected.next_shift, 1e-6, &what);
             }
         }
+    }
+}
+
+/// What the kernel has to know of a matrix.
+pub(crate) fn fused(matrix: &Weights) -> FusedMatrix {
+    FusedMatrix {
+        encoding: matrix.encoding(),
+        rows: matrix.rows as u32,
     }
 }
 

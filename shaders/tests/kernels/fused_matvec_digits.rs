@@ -4,7 +4,9 @@ use bytemuck::{Zeroable, bytes_of};
 use thalweg_gguf::TensorType;
 use thalweg_gpu::{Binding, Feature, Workgroups};
 use thalweg_shaders::kernels::{FusedInput, FusedMatvec, Job, NO_MIX, NormParams, pad_jobs};
-use thalweg_shaders::{Encoding, VEC4_BYTES, twins};
+
+use crate::fused_matvec::fused;
+use thalweg_shaders::{VEC4_BYTES, twins};
 
 use crate::harness::{Noise, Weights, assert_close, buffer, context, read, rows, run};
 
@@ -88,10 +90,9 @@ fn product(kernel: &FusedMatvec, matrices: &[Weights], input: &Input) -> Vec<f32
     let width = input.x.len();
     let mut vectors = [&input.norm_weight[..], &input.norm_bias].concat();
     let (mut encoded, mut jobs) = (Vec::new(), Vec::new());
-    let (mut workgroups, mut results) = (0, 0);
+    let mut results = 0;
     for (matrix, mix) in matrices.iter().zip(&input.mixes) {
         let encoding = matrix.encoding();
-        let which = kernel.encodings.iter().position(|other| *other == encoding);
         jobs.push(Job {
             weights: (encoded.len() / VEC4_BYTES) as u32,
             weights_stride: (encoding.row_bytes(width) / VEC4_BYTES) as u32,
@@ -102,13 +103,10 @@ fn product(kernel: &FusedMatvec, matrices: &[Weights], input: &Input) -> Vec<f32
                 _ => NO_MIX,
             },
             output: results,
-            encoding: which.unwrap() as u32,
-            first_workgroup: workgroups,
             ..Job::zeroed()
         });
         encoded.extend(matrix.encoded());
         vectors.extend(mix);
-        workgroups += kernel.workgroups(matrix.rows as u32);
         results += matrix.rows as u32;
     }
     let norm = NormParams {
@@ -135,9 +133,9 @@ fn product(kernel: &FusedMatvec, matrices: &[Weights], input: &Input) -> Vec<f32
         Binding::Buffer(&before),
         Binding::Buffer(&next),
     ];
+    let grid = Workgroups::Linear(kernel.workgroups());
     let kernel = kernel.kernel().unwrap();
-    let bindings = &bindings[..kernel.bindings.len()];
-    run(&kernel, bindings, Workgroups::Linear(workgroups));
+    run(&kernel, &bindings[..kernel.bindings.len()], grid);
     read(&out)
 }
 
@@ -149,9 +147,6 @@ fn compare(types: &[TensorType], width: usize, kind: FusedInput, lanes: u32, row
         .zip([37, 8, 65, 5, 16, 7])
         .map(|(ty, height)| noise.matrix(*ty, height, width))
         .collect();
-    let mut encodings: Vec<Encoding> = matrices.iter().map(Weights::encoding).collect();
-    encodings.sort_unstable();
-    encodings.dedup();
     for digits in [1, 3] {
         let input = match digits {
             1 => Input::stable(&mut noise, width, matrices.len()),
@@ -173,7 +168,7 @@ fn compare(types: &[TensorType], width: usize, kind: FusedInput, lanes: u32, row
                 continue;
             }
             let kernel = FusedMatvec {
-                encodings: encodings.clone(),
+                matrices: matrices.iter().map(fused).collect(),
                 spans: width as u32 / 32,
                 input: kind,
                 subgroup,
@@ -220,7 +215,7 @@ fn zeros_give_zero_and_what_is_not_a_number_shows() {
     let mut noise = Noise::new(3);
     let matrices = [noise.matrix(TensorType::Q4_K, 9, 256)];
     let kernel = FusedMatvec {
-        encodings: vec![Encoding::Q4_K],
+        matrices: matrices.iter().map(fused).collect(),
         spans: 8,
         input: FusedInput::Plain,
         subgroup: false,

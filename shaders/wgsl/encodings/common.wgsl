@@ -15,12 +15,12 @@ fn unsigned_bytes(words: vec4<u32>) -> mat4x4<f32> {
     );
 }
 
-// n / 16 for the low (half 0) or high nibbles n of a word's bytes, the lowest byte first. A nibble in the topmost bits of a
-// float's mantissa makes 1 + n / 16 exactly; conversions from integers are slower on many devices.
-fn nibbles_in_sixteenths(word: u32, half: u32) -> vec4<f32> {
+// 1 + n / 16 for the low (half 0) or high nibbles n of a word's bytes, the lowest byte first: a nibble in the topmost bits
+// of a float's mantissa. Conversions from integers are slower on many devices; the 1 is for an offset to take away.
+fn one_and_sixteenths(word: u32, half: u32) -> vec4<f32> {
     var placed = vec4<u32>(word << 19u, word << 11u, word << 3u, word >> 5u);
     if (half == 1u) {
         placed = vec4<u32>(word << 15u, word << 7u, word >> 1u, word >> 9u);
     }
-    return bitcast<vec4<f32>>((placed & vec4<u32>(0x00780000u)) | vec4<u32>(0x3f800000u)) - 1.0;
+    return bitcast<vec4<f32>>((placed & vec4<u32>(0x00780000u)) | vec4<u32>(0x3f800000u));
 }

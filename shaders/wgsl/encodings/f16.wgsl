@@ -15,12 +15,7 @@ fn fetch{{ suffix }}(row: u32, spans: u32, span: u32) -> Packed{{ suffix }} {
 }
 
 fn four_halves(words: vec2<u32>) -> vec4<f32> {
-    return vec4<f32>(
-        half_to_float(words.x),
-        half_to_float(words.x >> 16u),
-        half_to_float(words.y),
-        half_to_float(words.y >> 16u),
-    );
+    return vec4<f32>(halves_to_floats(words.x), halves_to_floats(words.y));
 }
 
 fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {

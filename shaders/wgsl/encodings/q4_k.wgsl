@@ -27,10 +27,11 @@ fn factors{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec2
 fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
     let factors = factors{{ suffix }}(packed, span, half);
     let quants = mat4x4<f32>(
-        nibbles_in_sixteenths(packed.nibbles.x, half),
-        nibbles_in_sixteenths(packed.nibbles.y, half),
-        nibbles_in_sixteenths(packed.nibbles.z, half),
-        nibbles_in_sixteenths(packed.nibbles.w, half),
+        one_and_sixteenths(packed.nibbles.x, half),
+        one_and_sixteenths(packed.nibbles.y, half),
+        one_and_sixteenths(packed.nibbles.z, half),
+        one_and_sixteenths(packed.nibbles.w, half),
     );
-    return Sixteen(16.0 * factors.x, factors.y, quants);
+    let sixteen = 16.0 * factors.x;
+    return Sixteen(sixteen, factors.y - sixteen, quants);
 }

@@ -8,8 +8,8 @@
 use bytemuck::{Zeroable, bytes_of};
 use thalweg_gpu::{Binding, Buffer, Feature, Work, Workgroups};
 use thalweg_shaders::kernels::{
-    Epilogue, FusedInput, FusedMatvec, Job, LowRankParams, NO_MIX, NormParams, Slot, TimeMixStep,
-    TimeMixStepParams, pad_jobs,
+    Epilogue, FusedInput, FusedMatrix, FusedMatvec, Job, LowRankParams, NO_MIX, NormParams, Slot,
+    TimeMixStep, TimeMixStepParams, pad_jobs,
 };
 use thalweg_shaders::{Encoding, VEC4_BYTES};
 
@@ -72,21 +72,15 @@ impl Recorder<'_> {
                     .iter()
                     .all(|matrix| matrix.parts.len() == 1)
         };
-        let norm = self.fused(
-            vec![Encoding::F32],
-            hp.width,
-            hp.width,
-            FusedInput::NormShift,
-        );
-        let step = TimeMixStep {
-            encodings: [Encoding::F32; 4],
-            spans: [0; 4],
-            first_layer: false,
-            subgroup: self.step_subgroups(),
+        let matrix = FusedMatrix {
+            encoding: Encoding::F32,
+            rows: hp.width as u32,
         };
-        let limits = self.context().limits();
-        norm.workgroup_bytes().max(step.workgroup_bytes()) <= limits.workgroup_bytes
-            && weights.layers.iter().all(is_whole)
+        let norm = self.fused(vec![matrix], hp.width, FusedInput::NormShift);
+        let limit = self.context().limits().workgroup_bytes;
+        let fits = |(index, layer)| self.time_mix_step(index, layer).workgroup_bytes() <= limit;
+        let mut layers = weights.layers.iter().enumerate();
+        norm.workgroup_bytes() <= limit && weights.layers.iter().all(is_whole) && layers.all(fits)
     }
 
     /// From the residual stream's row of the head to its logits, in one dispatch for each part of the matrix.
@@ -136,29 +130,18 @@ impl Recorder<'_> {
             doing: "planning the products of one token".to_owned(),
             message: "their matrices do not lie in one binding".to_owned(), // `fuses` has looked
         })?;
-        let mut encodings: Vec<Encoding> = Vec::new();
+        let encodings = outputs.iter().map(|output| output.matrix.encoding);
         let jobs = outputs.iter().map(|output| {
-            let encoding = output.matrix.encoding;
-            let known = encodings.iter().position(|other| *other == encoding);
-            let which = known.unwrap_or_else(|| {
-                encodings.push(encoding);
-                encodings.len() - 1
-            });
+            let part = &output.matrix.parts[0];
+            let job = job(output.matrix.encoding, part, operands.columns, range.offset);
             Job {
                 mix: output.mix.map_or(NO_MIX, |mix| layer.vec4(mix)),
                 output: output.first as u32,
                 epilogue: output.epilogue as u32,
-                encoding: which as u32,
-                ..job(
-                    encoding,
-                    &output.matrix.parts[0],
-                    operands.columns,
-                    range.offset,
-                )
+                ..job
             }
         });
-        let jobs = jobs.collect();
-        self.fused_products(operands, encodings, range, jobs)
+        self.fused_products(operands, encodings.collect(), range, jobs.collect())
     }
 
     fn fused_products(
@@ -166,20 +149,22 @@ impl Recorder<'_> {
         operands: Operands<'_>,
         encodings: Vec<Encoding>,
         range: Part,
-        mut jobs: Vec<Job>,
+        jobs: Vec<Job>,
     ) -> Result<(), Error> {
         let input = match (operands.norm, operands.shift) {
             (None, _) => FusedInput::Plain,
             (Some(_), None) => FusedInput::Norm,
             (Some(_), Some(_)) => FusedInput::NormShift,
         };
-        let rows = jobs.iter().map(|job| job.rows as usize).sum();
-        let kernel = self.fused(encodings, operands.columns, rows, input);
-        let mut workgroups = 0;
-        for job in &mut jobs {
-            job.first_workgroup = workgroups;
-            workgroups += kernel.workgroups(job.rows);
-        }
+        let matrices = encodings
+            .iter()
+            .zip(&jobs)
+            .map(|(encoding, job)| FusedMatrix {
+                encoding: *encoding,
+                rows: job.rows,
+            });
+        let kernel = self.fused(matrices.collect(), operands.columns, input);
+        let workgroups = kernel.workgroups();
         let padded = pad_jobs(&jobs);
         let mut bindings = vec![
             operands.rows,
@@ -202,14 +187,9 @@ impl Recorder<'_> {
     }
 
     /// The kernel for matrices of so many columns and, in all, rows.
-    fn fused(
-        &self,
-        encodings: Vec<Encoding>,
-        columns: usize,
-        rows: usize,
-        input: FusedInput,
-    ) -> FusedMatvec {
+    fn fused(&self, matrices: Vec<FusedMatrix>, columns: usize, input: FusedInput) -> FusedMatvec {
         let spans = padded(columns) as u32 / 32;
+        let rows: u32 = matrices.iter().map(|matrix| matrix.rows).sum();
         // More invocations share a row where rows are long, or so few that a large device would idle.
         let (lanes, rows) = match (spans, rows) {
             (..=128, ..=4096) => (32, 1),
@@ -219,7 +199,7 @@ impl Recorder<'_> {
         let [smallest, _] = self.context().adapter().subgroup_sizes;
         let subgroup = self.has_subgroups(8);
         let floats = FusedMatvec {
-            encodings,
+            matrices,
             spans,
             input,
             subgroup,
@@ -244,6 +224,18 @@ impl Recorder<'_> {
         }
     }
 
+    /// The kernel between a layer's first products and its last.
+    fn time_mix_step(&self, index: usize, layer: &Layer) -> TimeMixStep {
+        let pairs = low_rank_pairs(index, layer);
+        TimeMixStep {
+            encodings: pairs.map(|pair| pair.map_or(Encoding::F32, |pair| pair.up.encoding)),
+            spans: pairs
+                .map(|pair| pair.map_or(0, |pair| pair.up.encoding.spans(pair.up.columns) as u32)),
+            first_layer: index == 0,
+            subgroup: self.step_subgroups(),
+        }
+    }
+
     /// Whether the step of time mixing runs on subgroups: it has workgroups of 512 there.
     fn step_subgroups(&self) -> bool {
         self.has_subgroups(TimeMixStep::LANES)
@@ -255,6 +247,16 @@ impl Recorder<'_> {
         let [smallest, _] = self.context().adapter().subgroup_sizes;
         self.context().has(Feature::Subgroup) && smallest >= lanes
     }
+}
+
+/// The low-rank pairs in the order of their hidden vectors. The first layer's values are blended towards nothing.
+fn low_rank_pairs(index: usize, layer: &Layer) -> [Option<&LowRank>; 4] {
+    [
+        Some(&layer.decay),
+        Some(&layer.iclr),
+        layer.value_residual.as_ref().filter(|_| index > 0),
+        Some(&layer.gate),
+    ]
 }
 
 /// The bytes that hold all of the matrices, if one binding can.
@@ -331,7 +333,10 @@ impl TokenStep<'_> {
             (Vector::MixValue, Epilogue::Store),
             (Vector::MixGate, Epilogue::Sigmoid),
         ];
-        let pairs = self.pairs().into_iter().zip(kinds).zip(self.hidden());
+        let pairs = low_rank_pairs(self.index, self.weights)
+            .into_iter()
+            .zip(kinds)
+            .zip(self.hidden());
         outputs.extend(pairs.filter_map(|((pair, (mix, epilogue)), first)| {
             Some(Output {
                 matrix: &pair?.down,
@@ -362,7 +367,7 @@ impl TokenStep<'_> {
                 doing: "planning the time mixing of one token".to_owned(),
                 message: "the low-rank matrices do not lie in one binding".to_owned(), // `fuses` has looked
             })?;
-        let pairs = self.pairs();
+        let pairs = low_rank_pairs(self.index, self.weights);
         let hidden = self.hidden();
         let low_rank = |index: usize| match pairs[index] {
             None => LowRankParams::zeroed(),
@@ -387,14 +392,7 @@ impl TokenStep<'_> {
             norm_bias: element(Vector::GroupNormBias),
             padding: [0; 3],
         };
-        let encodings = pairs.map(|pair| pair.map_or(Encoding::F32, |pair| pair.up.encoding));
-        let kernel = TimeMixStep {
-            encodings,
-            spans: pairs
-                .map(|pair| pair.map_or(0, |pair| pair.up.encoding.spans(pair.up.columns) as u32)),
-            first_layer: self.index == 0,
-            subgroup: recorder.step_subgroups(),
-        };
+        let kernel = recorder.time_mix_step(self.index, self.weights);
         let bindings = [
             Binding::Uniform(bytes_of(&params)),
             self.weights.vectors(),
@@ -473,17 +471,6 @@ impl TokenStep<'_> {
             epsilon: self.hp.layer_norm_eps,
             padding: 0,
         }
-    }
-
-    /// The low-rank pairs in the order of their hidden vectors.
-    fn pairs(&self) -> [Option<&LowRank>; 4] {
-        let weights = self.weights;
-        [
-            Some(&weights.decay),
-            Some(&weights.iclr),
-            weights.value_residual.as_ref(),
-            Some(&weights.gate),
-        ]
     }
 
     /// Where the hidden vectors of one token lie: behind the slots, in the same buffer.
