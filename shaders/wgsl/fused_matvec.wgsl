@@ -4,6 +4,7 @@
 // The input of matrices of integers is rounded to integers too, of {{ digits }} bytes. Twin: twins::quantise.
 {% endif %}
 // {{ lanes }} invocations share {{ rows }} rows: their weights are loaded together and meet each loaded input.
+{% set ones_in_offset = true %}
 {% include "jobs.wgsl" %}
 {% if norm %}
 struct Norm {

@@ -10,9 +10,21 @@ use crate::harness::{Noise, Weights, buffer, read, rows, run, types};
 
 /// Looks `tokens` up in a table that is divided into parts of at most `part_rows` rows.
 fn look_up(table: &Weights, tokens: &[u32], part_rows: usize) -> Vec<f32> {
-    let kernel = Embedding {
+    look_up_with(table, tokens, part_rows, vec![])
+}
+
+/// The same with values for constants that the device would have chosen.
+fn look_up_with(
+    table: &Weights,
+    tokens: &[u32],
+    part_rows: usize,
+    constants: Vec<(&'static str, f64)>,
+) -> Vec<f32> {
+    let embedding = Embedding {
         encoding: table.encoding(),
     };
+    let mut kernel = embedding.kernel().unwrap();
+    kernel.constants.extend(constants);
     let row_bytes = table.encoding().row_bytes(table.columns);
     let spans = table.encoding().spans(table.columns) as u32;
     let (count, ids) = (rows(tokens.len(), 0), buffer(tokens));
@@ -34,12 +46,8 @@ fn look_up(table: &Weights, tokens: &[u32], part_rows: usize) -> Vec<f32> {
             Binding::Buffer(&weights),
             Binding::Buffer(&out),
         ];
-        let workgroups = kernel.workgroups(spans, tokens.len() as u32 + 3);
-        run(
-            &kernel.kernel().unwrap(),
-            &bindings,
-            Workgroups::Grid(workgroups),
-        );
+        let workgroups = embedding.workgroups(spans, tokens.len() as u32 + 3);
+        run(&kernel, &bindings, Workgroups::Grid(workgroups));
     }
     read(&out)
 }
@@ -65,6 +73,27 @@ fn every_type_decodes_to_the_same_bits_as_on_the_cpu() {
                 );
             }
         }
+    }
+}
+
+/// As on a driver that flushes subnormal halves when it unpacks them, where they are built from their integers.
+#[test]
+fn halves_are_right_without_trust_in_the_driver() {
+    let rows: Vec<u32> = (0..12).collect();
+    for ty in [TensorType::F16, TensorType::Q4_K, TensorType::Q6_K] {
+        let table = Noise::new(5).matrix(ty, 12, 256);
+        let found = look_up_with(&table, &rows, 12, vec![("SUBNORMAL_HALVES", 0.0)]);
+        assert_eq!(found, table.decoded(), "{ty}");
+    }
+    let subnormal: Vec<u8> = (0..256u16).flat_map(|i| (4 * i + 1).to_le_bytes()).collect();
+    let table = Weights {
+        ty: TensorType::F16,
+        rows: 1,
+        columns: 256,
+        bytes: subnormal,
+    };
+    for constants in [vec![], vec![("SUBNORMAL_HALVES", 0.0)]] {
+        assert_eq!(look_up_with(&table, &[0], 1, constants), table.decoded());
     }
 }
 

@@ -16,7 +16,7 @@ fn unsigned_bytes(words: vec4<u32>) -> mat4x4<f32> {
 }
 
 // 1 + n / 16 for the low (half 0) or high nibbles n of a word's bytes, the lowest byte first: a nibble in the topmost bits
-// of a float's mantissa. Conversions from integers are slower on many devices; the 1 is for an offset to take away.
+// of a float's mantissa. Conversions from integers are slower on many devices.
 fn one_and_sixteenths(word: u32, half: u32) -> vec4<f32> {
     var placed = vec4<u32>(word << 19u, word << 11u, word << 3u, word >> 5u);
     if (half == 1u) {

@@ -26,12 +26,18 @@ fn factors{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec2
 
 fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
     let factors = factors{{ suffix }}(packed, span, half);
+    let sixteen = 16.0 * factors.x;
     let quants = mat4x4<f32>(
         one_and_sixteenths(packed.nibbles.x, half),
         one_and_sixteenths(packed.nibbles.y, half),
         one_and_sixteenths(packed.nibbles.z, half),
         one_and_sixteenths(packed.nibbles.w, half),
     );
-    let sixteen = 16.0 * factors.x;
+    {% if ones_in_offset is defined %}
+    // The offset takes the ones away, from the sum of sixteen inputs instead of from every quant.
     return Sixteen(sixteen, factors.y - sixteen, quants);
+    {% else %}
+    let one = vec4<f32>(1.0);
+    return Sixteen(sixteen, factors.y, quants - mat4x4<f32>(one, one, one, one));
+    {% endif %}
 }
