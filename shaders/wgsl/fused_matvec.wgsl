@@ -24,6 +24,9 @@ const WORKGROUP = {{ workgroup }}u;
 const LANES = {{ lanes }}u;
 const ROWS = {{ rows }}u;
 const GROUPS = {{ workgroup // lanes }}u;
+{% if subgroup %}
+const SHUFFLED = {{ shuffled }}u; // lanes that add up their sums in a subgroup
+{% endif %}
 const SPANS = {{ spans }}u; // of every row
 const WIDTH = {{ spans * 8 }}u; // vec4s of the input
 
@@ -46,6 +49,8 @@ var<workgroup> steps: array<vec2<f32>, {{ spans * 2 }}>;
 {% endif %}
 {% if not subgroup %}
 var<workgroup> sums: array<f32, {{ workgroup // lanes * rows * (lanes + 1) }}>; // [groups, rows, lanes], and a gap
+{% elif lanes > shuffled %}
+var<workgroup> sums: array<f32, {{ workgroup // shuffled * rows }}>; // [groups, subgroups of a group, rows]
 {% endif %}
 
 fn total(value: vec4<f32>) -> f32 {
@@ -218,7 +223,7 @@ fn main(
     let subgroup = vec2<u32>({% if subgroup %}subgroup_size, subgroup_invocation{% else %}1u, 0u{% endif %});
     {% endif %}
     // The row that this invocation will finish, and what the output holds of it.
-    {% if subgroup %}
+    {% if subgroup and lanes == shuffled %}
     let own_row = first_row + lane;
     let finishes = lane < ROWS && own_row < matrix_rows;
     {% else %}
@@ -301,15 +306,31 @@ fn main(
     {% endif %}
 
     {% if subgroup %}
-    {% for mask in [1, 2, 4, 8, 16] if mask < lanes %}
+    {% for mask in [1, 2, 4, 8, 16, 32, 64] if mask < shuffled %}
     {% for r in range(rows) %}
     sum{{ r }} += subgroupShuffleXor(sum{{ r }}, {{ mask }}u);
     {% endfor %}
     {% endfor %}
     var product = sum0;
+    {% if lanes == shuffled %}
     {% for r in range(1, rows) %}
     product = select(product, sum{{ r }}, lane == {{ r }}u);
     {% endfor %}
+    {% else %}
+    if (local % SHUFFLED == 0u) {
+        {% for r in range(rows) %}
+        sums[local / SHUFFLED * ROWS + {{ r }}u] = sum{{ r }};
+        {% endfor %}
+    }
+    workgroupBarrier();
+    if (finishes) {
+        let first = local / ROWS * {{ lanes // shuffled * rows }}u + local % ROWS;
+        product = sums[first];
+        {% for i in range(1, lanes // shuffled) %}
+        product += sums[first + {{ i * rows }}u];
+        {% endfor %}
+    }
+    {% endif %}
     {% else %}
     {% for r in range(rows) %}
     sums[(group * ROWS + {{ r }}u) * (LANES + 1u) + lane] = sum{{ r }};

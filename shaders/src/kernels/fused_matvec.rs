@@ -21,8 +21,9 @@ pub struct FusedMatvec {
     pub spans: u32,
     /// What happens to the input before.
     pub input: FusedInput,
-    /// Whether sums are made by subgroup operations: subgroups must have at least [`FusedMatvec::lanes`] invocations.
-    pub subgroup: bool,
+    /// Whether sums are made by subgroup operations, and over how many of the lanes at once: a power of two of at least
+    /// [`FusedMatvec::rows`] that no subgroup falls short of. 0: by workgroup memory alone.
+    pub shuffled: u32,
     /// Invocations that share rows: a power of two.
     pub lanes: u32,
     /// Rows that they share.
@@ -87,9 +88,10 @@ impl FusedMatvec {
             rows,
             workgroup,
             depth,
-            subgroup,
             ..
         } = *self;
+        let subgroup = self.shuffled > 0;
+        let shuffled = self.shuffled.min(lanes);
         let digits = self.digits();
         let encodings = self.encodings();
         let names: Vec<&str> = encodings.iter().map(|encoding| encoding.name()).collect();
@@ -129,7 +131,7 @@ impl FusedMatvec {
         let values = context! {
             encodings => templates, max_jobs => MAX_JOBS, matrices,
             hidden_scale => HIDDEN_SCALE, input => "vec4<f32>", output => "f32",
-            spans, lanes, rows, workgroup, depth, subgroup, norm, shift,
+            spans, lanes, rows, workgroup, depth, subgroup, shuffled, norm, shift,
             digits, integer_encodings, halves => self.padded_halves(),
             largest_integer => if digits > 0 { twins::largest_integer(digits) } else { 0 },
             digit_signs => 0x80_8080 & ((1 << (8 * digits)) - 1),
@@ -155,7 +157,7 @@ impl FusedMatvec {
             FusedInput::Plain => 0,
             _ => {
                 let vec4s = self.spans * 8;
-                let parts = if self.subgroup {
+                let parts = if self.shuffled > 0 {
                     self.workgroup / 4
                 } else {
                     self.workgroup
@@ -163,9 +165,11 @@ impl FusedMatvec {
                 16 * (vec4s + vec4s.div_ceil(16)) + 8 * parts
             }
         };
-        let sums = match self.subgroup {
-            true => 0,
-            false => 4 * (self.workgroup / self.lanes) * self.rows * (self.lanes + 1),
+        let groups = self.workgroup / self.lanes;
+        let sums = match self.shuffled {
+            0 => 4 * groups * self.rows * (self.lanes + 1),
+            shuffled if shuffled < self.lanes => 4 * self.workgroup / shuffled * self.rows,
+            _ => 0,
         };
         let digits = match self.digits() {
             0 => 0,

@@ -209,7 +209,7 @@ fn one_token(subgroup: bool) -> Result<Vec<Kernel>, Error> {
                         .collect(),
                     spans: 80,
                     input,
-                    subgroup,
+                    shuffled: if subgroup { 16 } else { 0 },
                     lanes: 16,
                     rows: 2,
                     workgroup: 128,

@@ -94,8 +94,8 @@ impl Case {
         }
     }
 
-    /// Runs the kernel with `lanes` and `rows`, the input being the second row of its buffer where it is only normed.
-    fn run(&self, input: FusedInput, [lanes, rows_per_group]: [u32; 2], subgroup: bool) -> Outcome {
+    /// Runs the kernel with a `form`, the input being the second row of its buffer where it is only normed.
+    fn run(&self, input: FusedInput, [shuffled, lanes, rows_per_group]: Form) -> Outcome {
         let kernel = FusedMatvec {
             matrices: self
                 .matrices
@@ -104,7 +104,7 @@ impl Case {
                 .collect(),
             spans: self.columns.div_ceil(SPAN) as u32,
             input,
-            subgroup,
+            shuffled,
             lanes,
             rows: rows_per_group,
             workgroup: 128,
@@ -182,9 +182,9 @@ impl Case {
 
     fn compare(&self, input: FusedInput, what: &str) {
         let expected = self.expected(input);
-        for (subgroup, form) in forms() {
-            let what = format!("{what}, {input:?}, {form:?}, subgroup {subgroup}");
-            let found = self.run(input, form, subgroup);
+        for form in forms() {
+            let what = format!("{what}, {input:?}, {form:?}");
+            let found = self.run(input, form);
             let mut first = 0;
             for (matrix, _) in &self.matrices {
                 let range = first..first + matrix.rows;
@@ -211,12 +211,15 @@ pub(crate) fn fused(matrix: &Weights) -> FusedMatrix {
     }
 }
 
-/// Whether on subgroups, and [lanes, rows].
-fn forms() -> Vec<(bool, [u32; 2])> {
-    let mut forms = vec![(false, [16, 2]), (false, [32, 1])];
+/// Lanes that add up in a subgroup or 0, lanes, rows.
+type Form = [u32; 3];
+
+fn forms() -> Vec<Form> {
+    let mut forms = vec![[0, 16, 2], [0, 32, 1]];
     let [smallest, _] = context().adapter().subgroup_sizes;
-    if context().has(Feature::Subgroup) && smallest >= 8 {
-        forms.extend([(true, [8, 2]), (true, [smallest.min(32), 1])]);
+    if context().has(Feature::Subgroup) && smallest >= 4 {
+        let shuffled = smallest.min(32);
+        forms.extend([[4, 4, 2], [shuffled, shuffled, 1], [4, 64, 4], [4, 128, 2]]);
     }
     forms
 }
@@ -277,9 +280,9 @@ fn not_a_number_goes_through() {
         for epilogue in [Epilogue::Store, Epilogue::Add, Epilogue::ReluSquared] {
             let mut case = Case::new(256, &[(TensorType::Q4_K, 64, epilogue)]);
             case.x[77] = f32::NAN;
-            for (subgroup, form) in forms() {
-                let found = case.run(input, form, subgroup);
-                let what = format!("{input:?}, {epilogue:?}, {form:?}, subgroup {subgroup}");
+            for form in forms() {
+                let found = case.run(input, form);
+                let what = format!("{input:?}, {epilogue:?}, {form:?}");
                 assert!(found.out.iter().all(|value| value.is_nan()), "{what}");
             }
         }

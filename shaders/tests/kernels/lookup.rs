@@ -85,7 +85,9 @@ fn halves_are_right_without_trust_in_the_driver() {
         let found = look_up_with(&table, &rows, 12, vec![("SUBNORMAL_HALVES", 0.0)]);
         assert_eq!(found, table.decoded(), "{ty}");
     }
-    let subnormal: Vec<u8> = (0..256u16).flat_map(|i| (4 * i + 1).to_le_bytes()).collect();
+    let subnormal: Vec<u8> = (0..256u16)
+        .flat_map(|i| (4 * i + 1).to_le_bytes())
+        .collect();
     let table = Weights {
         ty: TensorType::F16,
         rows: 1,

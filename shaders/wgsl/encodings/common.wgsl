@@ -24,3 +24,9 @@ fn one_and_sixteenths(word: u32, half: u32) -> vec4<f32> {
     }
     return bitcast<vec4<f32>>((placed & vec4<u32>(0x00780000u)) | vec4<u32>(0x3f800000u));
 }
+
+// 1 + n / 64 for the numbers n below 64 in a word's bytes, in the same way.
+fn one_and_sixty_fourths(word: u32) -> vec4<f32> {
+    let placed = vec4<u32>(word << 17u, word << 9u, word << 1u, word >> 7u);
+    return bitcast<vec4<f32>>((placed & vec4<u32>(0x007e0000u)) | vec4<u32>(0x3f800000u));
+}

@@ -197,13 +197,18 @@ impl Recorder<'_> {
             _ => (32, 2),
         };
         let [smallest, _] = self.context().adapter().subgroup_sizes;
-        let subgroup = self.has_subgroups(8);
+        // Smaller subgroups than these had better leave it to workgroup memory.
+        let shuffled = if self.has_subgroups(8) {
+            smallest.min(32)
+        } else {
+            0
+        };
         let floats = FusedMatvec {
             matrices,
             spans,
             input,
-            subgroup,
-            lanes: if subgroup { smallest.min(lanes) } else { lanes },
+            shuffled,
+            lanes,
             rows,
             workgroup: 128,
             depth: 2,
