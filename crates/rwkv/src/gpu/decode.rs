@@ -19,6 +19,7 @@ use super::products::product_work;
 use super::recorder::{Operation, Recorder};
 use super::session::DeviceState;
 use super::storage::{Matrix, Part, Storage};
+use super::tuning::RowSharing;
 use super::weights::{Ends, Layer, LowRank, Vector, Weights};
 use crate::{Error, Hyperparameters};
 
@@ -210,11 +211,14 @@ impl Recorder<'_> {
         input: FusedInput,
     ) -> FusedMatvec {
         let spans = padded(columns) as u32 / 32;
-        // More invocations share a row where rows are long, or so few that a large device would idle.
-        let (lanes, rows) = match (spans, rows) {
-            (..=128, ..=4096) => (32, 1),
-            (..=128, _) => (16, 2),
-            _ => (32, 2),
+        let RowSharing {
+            lanes,
+            rows,
+            workgroup,
+        } = match (spans, rows) {
+            (..=128, ..=4096) => self.tuning.few_short_rows,
+            (..=128, _) => self.tuning.many_short_rows,
+            _ => self.tuning.long_rows,
         };
         let [smallest, _] = self.context().adapter().subgroup_sizes;
         let subgroup = self.has_subgroups(8);
@@ -225,7 +229,7 @@ impl Recorder<'_> {
             subgroup,
             lanes: if subgroup { smallest.min(lanes) } else { lanes },
             rows,
-            workgroup: 128,
+            workgroup,
             depth: 2,
             digits: 0,
         };

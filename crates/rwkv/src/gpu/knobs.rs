@@ -1,0 +1,270 @@
+//! The choices that a tuner may change one by one, and what there is to try for each.
+
+use thalweg_gpu::Feature;
+
+use super::tuning::{block_sizes, workgroups};
+use super::{GpuModel, Precision, RowSharing, Tile, Tuning};
+
+/// One choice of a [`Tuning`].
+#[derive(Debug, Clone, Copy)]
+pub struct Knob {
+    /// What is chosen.
+    pub name: &'static str,
+    /// The step whose time shows what a choice is worth.
+    pub step: TimedStep,
+    field: Field,
+}
+
+/// A step that is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TimedStep {
+    /// One token.
+    OneToken,
+    /// 64 tokens.
+    FewTokens,
+    /// As many tokens as are read at once.
+    Chunk,
+}
+
+/// Where the choice stands, and among what it is made.
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    Number(fn(&mut Tuning) -> &mut u32, Values),
+    Tile(fn(&mut Tuning) -> &mut Tile),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Values {
+    Lanes,
+    Rows,
+    Workgroups,
+    BlockSizes,
+    BusyWorkgroups,
+    Chunks,
+}
+
+/// Workgroups that may be enough to keep a device busy; with 0 no product is made in parts.
+const BUSY_WORKGROUPS: [u32; 5] = [0, 100, 200, 400, 800];
+/// Chunks to try.
+const CHUNKS: [u32; 6] = [64, 128, 256, 512, 1024, 2048];
+
+/// All choices, in the order in which they are to be tried: the chunk before what is timed by it.
+pub const KNOBS: [Knob; 16] = {
+    use Field::{Number, Tile};
+    use TimedStep::{Chunk, FewTokens, OneToken};
+    use Values::{BlockSizes, BusyWorkgroups, Chunks, Lanes, Rows, Workgroups};
+    const fn knob(step: TimedStep, name: &'static str, field: Field) -> Knob {
+        Knob { name, step, field }
+    }
+    [
+        knob(
+            OneToken,
+            "few short rows: lanes",
+            Number(|t| &mut t.few_short_rows.lanes, Lanes),
+        ),
+        knob(
+            OneToken,
+            "few short rows: rows",
+            Number(|t| &mut t.few_short_rows.rows, Rows),
+        ),
+        knob(
+            OneToken,
+            "few short rows: workgroup",
+            Number(|t| &mut t.few_short_rows.workgroup, Workgroups),
+        ),
+        knob(
+            OneToken,
+            "many short rows: lanes",
+            Number(|t| &mut t.many_short_rows.lanes, Lanes),
+        ),
+        knob(
+            OneToken,
+            "many short rows: rows",
+            Number(|t| &mut t.many_short_rows.rows, Rows),
+        ),
+        knob(
+            OneToken,
+            "many short rows: workgroup",
+            Number(|t| &mut t.many_short_rows.workgroup, Workgroups),
+        ),
+        knob(
+            OneToken,
+            "long rows: lanes",
+            Number(|t| &mut t.long_rows.lanes, Lanes),
+        ),
+        knob(
+            OneToken,
+            "long rows: rows",
+            Number(|t| &mut t.long_rows.rows, Rows),
+        ),
+        knob(
+            OneToken,
+            "long rows: workgroup",
+            Number(|t| &mut t.long_rows.workgroup, Workgroups),
+        ),
+        knob(
+            FewTokens,
+            "few tokens: tile",
+            Tile(|t| &mut t.few_tokens.tile),
+        ),
+        knob(
+            FewTokens,
+            "few tokens: busy workgroups",
+            Number(|t| &mut t.few_tokens.busy_workgroups, BusyWorkgroups),
+        ),
+        knob(
+            Chunk,
+            "block size",
+            Number(|t| &mut t.block_size, BlockSizes),
+        ),
+        knob(Chunk, "chunk size", Number(|t| &mut t.chunk, Chunks)),
+        knob(
+            Chunk,
+            "many tokens: tile",
+            Tile(|t| &mut t.many_tokens.tile),
+        ),
+        knob(
+            Chunk,
+            "large products: tile",
+            Tile(|t| &mut t.large_products),
+        ),
+        knob(
+            Chunk,
+            "many tokens: busy workgroups",
+            Number(|t| &mut t.many_tokens.busy_workgroups, BusyWorkgroups),
+        ),
+    ]
+};
+
+impl Knob {
+    /// What `tuning` chooses, in a word.
+    pub fn value(&self, mut tuning: Tuning) -> String {
+        match self.field {
+            Field::Number(number, _) => number(&mut tuning).to_string(),
+            Field::Tile(tile) => tile(&mut tuning).name().to_owned(),
+        }
+    }
+
+    /// `tuning` with each other choice that is possible on the model's device and may change how fast `model` is.
+    pub fn candidates(&self, tuning: Tuning, model: &GpuModel) -> Vec<Tuning> {
+        let with_tile = |field: fn(&mut Tuning) -> &mut Tile, tile| {
+            let mut candidate = tuning;
+            *field(&mut candidate) = tile;
+            candidate
+        };
+        let with_number = |field: fn(&mut Tuning) -> &mut u32, number| {
+            let mut candidate = tuning;
+            *field(&mut candidate) = number;
+            candidate
+        };
+        let candidates: Vec<Tuning> = match self.field {
+            Field::Tile(tile) => tiles(model)
+                .iter()
+                .map(|other| with_tile(tile, *other))
+                .collect(),
+            Field::Number(number, values) => {
+                let values = values.on(model).into_iter();
+                values.map(|value| with_number(number, value)).collect()
+            }
+        };
+        let adapter = model.context().adapter();
+        let most_lanes = most_lanes(model);
+        let differs = |candidate: &Tuning| {
+            candidate.with_lanes_cut(most_lanes) != tuning.with_lanes_cut(most_lanes)
+        };
+        let is_possible = |candidate: &Tuning| candidate.check(&model.hp, adapter).is_ok();
+        candidates
+            .into_iter()
+            .filter(|candidate| differs(candidate) && is_possible(candidate))
+            .collect()
+    }
+}
+
+impl Values {
+    /// The values that may make a difference to `model`.
+    fn on(self, model: &GpuModel) -> Vec<u32> {
+        let adapter = model.context().adapter();
+        match self {
+            Values::Lanes => {
+                let most = most_lanes(model);
+                let lanes = RowSharing::LANES.into_iter();
+                lanes.filter(|lanes| *lanes <= most).collect()
+            }
+            Values::Rows => RowSharing::ROWS.to_vec(),
+            Values::Workgroups => workgroups(adapter),
+            // Cooperative matrices have tiles instead.
+            Values::BlockSizes if model.precision() == Precision::Fast => Vec::new(),
+            Values::BlockSizes => block_sizes(&adapter.limits),
+            Values::BusyWorkgroups => BUSY_WORKGROUPS.to_vec(),
+            Values::Chunks => CHUNKS.to_vec(),
+        }
+    }
+}
+
+/// The tiles of the cooperative matrices that `model` is multiplied on, if it is.
+fn tiles(model: &GpuModel) -> &'static [Tile] {
+    match model.precision() {
+        Precision::Fast => &Tile::ALL,
+        Precision::Exact => &[],
+    }
+}
+
+/// Lanes that add up as one: where they do so as a subgroup, those that it has.
+fn most_lanes(model: &GpuModel) -> u32 {
+    let context = model.context();
+    let [smallest, _] = context.adapter().subgroup_sizes;
+    if context.has(Feature::Subgroup) && smallest >= RowSharing::LANES[0] {
+        smallest
+    } else {
+        u32::MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::GpuOptions;
+    use thalweg_gguf::GgufFile;
+    use thalweg_gpu::Context;
+
+    #[test]
+    fn candidates_differ_from_what_is_chosen_in_their_own_choice_alone() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/data/synth-tiny-q4_k_m.gguf"
+        );
+        let file = GgufFile::open(path.as_ref()).unwrap();
+        let context = Arc::new(Context::of_any_kind().unwrap());
+        let model = GpuModel::load(context, &file, GpuOptions::default()).unwrap();
+        let tuning = Tuning::default();
+        for knob in KNOBS {
+            let candidates = knob.candidates(tuning, &model);
+            for (index, candidate) in candidates.iter().enumerate() {
+                assert!(!candidates[..index].contains(candidate), "{}", knob.name);
+                assert_ne!(knob.value(*candidate), knob.value(tuning));
+                let others = KNOBS.iter().filter(|other| other.name != knob.name);
+                for other in others {
+                    assert_eq!(
+                        other.value(*candidate),
+                        other.value(tuning),
+                        "{}",
+                        knob.name
+                    );
+                }
+            }
+        }
+        let count = |name: &str| {
+            let knob = KNOBS.iter().find(|knob| knob.name == name).unwrap();
+            knob.candidates(tuning, &model).len()
+        };
+        assert_eq!(count("chunk size"), 5);
+        assert_eq!(count("long rows: rows"), 2);
+        assert_eq!(
+            count("many tokens: tile"),
+            0,
+            "exact products have no tiles"
+        );
+    }
+}
