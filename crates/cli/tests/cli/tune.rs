@@ -188,7 +188,7 @@ fn files_that_are_no_good_are_ignored_with_a_warning() {
             with("/tuning/long_rows/lanes", json!(48)),
             "lanes is 48, expected 8 or 16 or 32",
         ),
-        (with("/tuning/long_rows/lanes", json!(-8)), "-8"),
+        (with("/tuning/long_rows/lanes", json!(-8)), "invalid number"),
         (with("/tuning/block_size", json!(64)), "block size is 64"),
         (with("/tuning/chunk", json!(0)), "0"),
         (

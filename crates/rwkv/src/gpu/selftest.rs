@@ -4,6 +4,7 @@
 //! [`ROW_PERIOD`] rows and [`TOKEN_PERIOD`] tokens: few products on the CPU then check all those of the device, and as
 //! the periods are prime, a result in the wrong place is a wrong result.
 
+use std::fmt;
 use std::time::Instant;
 
 use bytemuck::{Zeroable, bytes_of};
@@ -28,16 +29,14 @@ pub struct Finding {
 }
 
 /// What is wrong with a feature.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
     /// Its kernel does not compile.
-    #[error("its kernel was refused: {message}")]
     Refused {
         /// What the compiler says.
         message: String,
     },
     /// A product is wrong.
-    #[error("a small product came out as {found}, expected {expected}")]
     Wrong {
         /// The result that is furthest off.
         found: f32,
@@ -45,11 +44,30 @@ pub enum Fault {
         expected: f32,
     },
     /// It does not help.
-    #[error("a small product takes {times:.1} times as long with it as without")]
     Slow {
         /// The time with the feature over that without.
         times: f64,
     },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Refused { message } => f.write_str(message),
+            Fault::Wrong { found, expected } => {
+                write!(
+                    f,
+                    "a small product came out as {found}, expected {expected}"
+                )
+            }
+            Fault::Slow { times } => {
+                write!(
+                    f,
+                    "a small product takes {times:.1} times as long with it as without"
+                )
+            }
+        }
+    }
 }
 
 /// Tries the features that a model with such arithmetic uses on the device, and tells of those that are wrong or, on
