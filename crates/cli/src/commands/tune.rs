@@ -101,8 +101,8 @@ fn table(trials: &[Trial]) -> Table {
         "choice",
         "before",
         "candidate",
-        "tok/s",
-        "tok/s",
+        "tok/s before",
+        "tok/s then",
         "gain",
         "outcome",
     ];
