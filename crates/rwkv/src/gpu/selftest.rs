@@ -502,6 +502,18 @@ mod tests {
     }
 
     #[test]
+    fn both_forms_of_a_product_are_timed() {
+        let context = Context::of_any_kind().unwrap();
+        let bench = Bench::new(&context).unwrap();
+        let forms = [true, false].map(|with| bench.form(Feature::Dot4, with).unwrap());
+        let seconds = bench.time([&forms[0], &forms[1]]).unwrap();
+        assert!(
+            seconds.iter().all(|seconds| (1e-6..60.0).contains(seconds)),
+            "{seconds:?}"
+        );
+    }
+
+    #[test]
     fn the_largest_difference_is_told() {
         let expected = [10.0, -1.0, 0.0];
         assert_eq!(judge(&[10.0009, -1.0, 0.0], &expected, None), None);
