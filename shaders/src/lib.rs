@@ -2,6 +2,7 @@
 
 mod encoding;
 mod error;
+mod hash;
 pub mod kernels;
 pub mod twins;
 
@@ -9,3 +10,4 @@ pub use encoding::{
     Encoding, SPAN, VEC4_BYTES, encode_rows, encode_rows_as_halves, is_stored_as_is,
 };
 pub use error::Error;
+pub use hash::stable_hash;

@@ -19,6 +19,8 @@ pub struct Report {
     pub device: Device,
     /// What was run.
     pub model: Model,
+    /// Whether what a tuner found out was used.
+    pub tuned: bool,
     /// What making it ready took: once for each combination of sizes.
     pub loads: Vec<Load>,
     /// What was measured.
@@ -157,6 +159,7 @@ impl fmt::Display for Report {
             platform,
             device,
             model,
+            tuned,
             loads,
             ..
         } = self;
@@ -168,8 +171,11 @@ impl fmt::Display for Report {
         };
         writeln!(
             f,
-            "device: {} ({}{driver}), precision {}",
-            device.name, device.backend, device.precision
+            "device: {} ({}{driver}), precision {}{}",
+            device.name,
+            device.backend,
+            device.precision,
+            if *tuned { ", tuned" } else { "" }
         )?;
         let file_mb = megabytes(model.file_bytes);
         writeln!(
@@ -253,6 +259,7 @@ mod tests {
                 width: 64,
                 vocab: 100,
             },
+            tuned: false,
             loads: vec![Load {
                 seconds: 0.25,
                 host_memory: Some(HostMemory {

@@ -3,7 +3,7 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, chat, completions, devices, generate, info, logits, perplexity, tokenize,
+    bench, chat, completions, devices, generate, info, logits, perplexity, tokenize, tune,
 };
 use crate::failure::Failure;
 
@@ -37,6 +37,7 @@ enum Command {
     Info(info::Args),
     Devices(devices::Args),
     Bench(bench::Args),
+    Tune(tune::Args),
     Completions(completions::Args),
 }
 
@@ -66,6 +67,7 @@ impl Cli {
             Command::Info(args) => info::run(&args),
             Command::Devices(args) => devices::run(&args),
             Command::Bench(args) => bench::run(&args),
+            Command::Tune(args) => tune::run(&args),
             Command::Completions(args) => completions::run(&args),
         }
     }

@@ -45,15 +45,18 @@ pub(crate) enum Choice {
 }
 
 impl DeviceFlags {
-    /// The device to compute on; none is the CPU. Compiled kernels are kept in the given folder.
-    pub(crate) fn open(&self, pipeline_cache: Option<PathBuf>) -> Result<Option<Context>, Failure> {
-        let Some(request) = self.request()? else {
+    /// The device to compute on, opened without some more features than the flags say; none is the CPU. Compiled kernels
+    /// are kept in the given folder.
+    pub(crate) fn open(
+        &self,
+        pipeline_cache: Option<PathBuf>,
+        without: &[Feature],
+    ) -> Result<Option<Context>, Failure> {
+        let Some(mut request) = self.request()? else {
             return Ok(None);
         };
-        let request = DeviceRequest {
-            pipeline_cache,
-            ..request
-        };
+        request.pipeline_cache = pipeline_cache;
+        request.features_off.extend(without);
         match Context::new(&request) {
             Ok(context) => Ok(Some(context)),
             Err(error) if self.falls_back(&error) => {

@@ -64,9 +64,13 @@ pub(crate) struct ComputeFlags {
     #[arg(long)]
     pub(crate) check_tensors: bool,
 
-    /// Neither use nor keep compiled kernels in the user's cache folder (THALWEG_CACHE_DIR names another)
+    /// Neither use nor keep compiled kernels and tunings in the user's cache folder (THALWEG_CACHE_DIR names another)
     #[arg(long)]
     pub(crate) no_cache: bool,
+
+    /// Ignore what `thalweg tune` has found out
+    #[arg(long)]
+    pub(crate) no_tuned: bool,
 }
 
 /// What matrices meet in products with a single token.

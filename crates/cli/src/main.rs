@@ -13,6 +13,8 @@ mod flags;
 mod interrupt;
 mod model;
 mod output;
+mod tuned;
+mod tuner;
 
 use std::process::ExitCode;
 

@@ -9,14 +9,16 @@ use thalweg_bench::Device;
 use thalweg_engine::ChunkSize;
 use thalweg_gguf::GgufFile;
 use thalweg_gpu::{Adapter, AdapterKind, Context, Feature};
+use thalweg_rwkv::selftest::{self, Finding};
 use thalweg_rwkv::{
     CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Hyperparameters, Progress, Session,
+    Tuning, TuningKey,
 };
 
 use crate::failure::Failure;
 use crate::flags::{Activations, ComputeFlags, ModelFlags, ModelPath, Precision};
 use crate::output::BytesProgress;
-use crate::{cache, demo, interrupt, output};
+use crate::{cache, demo, interrupt, output, tuned};
 
 /// A model ready to read its first token.
 pub(crate) struct Model {
@@ -24,6 +26,8 @@ pub(crate) struct Model {
     pub(crate) chunk_size: ChunkSize,
     /// Threads a side of the matmul's workgroup, on a GPU.
     pub(crate) block_size: Option<u32>,
+    /// Whether `thalweg tune` has found out how the device runs it.
+    pub(crate) is_tuned: bool,
     /// What computes, for summaries.
     pub(crate) device: String,
     /// Keeps what was compiled for the session, once that is done with.
@@ -31,7 +35,7 @@ pub(crate) struct Model {
 }
 
 /// The compiled kernels of a device, kept on disk at the end of their use.
-struct Kernels(Arc<Context>);
+pub(crate) struct Kernels(Arc<Context>);
 
 impl Drop for Kernels {
     fn drop(&mut self) {
@@ -80,7 +84,11 @@ impl ComputeFlags {
     /// Opens the device and starts the CPU's threads, which prepare weights for a device too.
     pub(crate) fn open(&self, default_precision: Precision) -> Result<Compute<'_>, Failure> {
         self.start_threads()?;
-        let context = self.device.open(self.cache_folder())?.map(Arc::new);
+        let context = match self.device.open(self.cache_folder(), &[])? {
+            Some(context) => self.with_proven_features(context, default_precision)?,
+            None => None,
+        };
+        let context = context.map(Arc::new);
         if context.is_none() && self.activations == Activations::Q8 {
             return Err(Failure::Usage(
                 "--activations q8 is for GPUs, but the CPU computes; leave it out, or name another --backend"
@@ -92,6 +100,27 @@ impl ComputeFlags {
             default_precision,
             context,
         })
+    }
+
+    /// The device, opened anew without the features that fail on a small product if there are any.
+    fn with_proven_features(
+        &self,
+        context: Context,
+        default_precision: Precision,
+    ) -> Result<Option<Context>, Failure> {
+        let precision = self.precision.unwrap_or(default_precision);
+        let findings = selftest::check(&context, precision.into(), self.activations.into())?;
+        if findings.is_empty() {
+            return Ok(Some(context));
+        }
+        for Finding { feature, fault } in &findings {
+            output::note(format_args!(
+                "warning: {feature} on {}: {fault}; this goes on without, as with --features-off {feature}",
+                context.adapter().name
+            ));
+        }
+        let failed: Vec<Feature> = findings.iter().map(|finding| finding.feature).collect();
+        self.device.open(self.cache_folder(), &failed)
     }
 
     /// Where results that can be worked out again are kept.
@@ -153,6 +182,7 @@ impl Compute<'_> {
             session: Box::new(CpuSession::new(Arc::new(model))),
             chunk_size: chunk_size.unwrap_or_default(),
             block_size: None,
+            is_tuned: false,
             device: self.device().summary(),
             _kernels: None,
         }
@@ -165,24 +195,91 @@ impl Compute<'_> {
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<Model, Failure> {
-        let chunk_size = match chunk_size {
-            Some(chunk_size) => chunk_size,
-            None => suitable_chunk_size(context, &Hyperparameters::from_gguf(file)?)?,
+        let found = self.found_tuning(context, file)?;
+        let mut tuning = match found {
+            Some(tuning) => tuning,
+            None => suitable_tuning(context, &Hyperparameters::from_gguf(file)?),
         };
-        let options = GpuOptions {
-            chunk: chunk_size.tokens(),
-            block_size: block_size.unwrap_or(GpuOptions::default().block_size),
-            precision: self.precision().into(),
-            activations: self.flags.activations.into(),
-        };
-        let model = load(context, file, options)?;
+        if let Some(chunk_size) = chunk_size {
+            tuning.chunk = chunk_size.tokens() as u32;
+        }
+        tuning.block_size = block_size.unwrap_or(tuning.block_size);
+        let model = load(context, file, self.options(tuning))?;
         Ok(Model {
             session: Box::new(GpuSession::new(Arc::new(model))?),
-            chunk_size,
-            block_size: Some(options.block_size),
+            chunk_size: ChunkSize::new(tuning.chunk as usize)?,
+            block_size: Some(tuning.block_size),
+            is_tuned: found.is_some(),
             device: self.device().summary(),
-            _kernels: Some(Kernels(Arc::clone(context))),
+            _kernels: self.kernels(),
         })
+    }
+
+    /// Loads the model in `file` onto the device with its work divided as it is before anything is found out.
+    pub(crate) fn load_untuned(&self, file: &GgufFile) -> Result<GpuModel, Failure> {
+        let Some(context) = &self.context else {
+            return Err(Failure::Device(
+                "the CPU computes, for which there is nothing to tune; name a GPU of `thalweg devices` with --backend \
+                 and --device"
+                    .to_owned(),
+            ));
+        };
+        let tuning = suitable_tuning(context, &Hyperparameters::from_gguf(file)?);
+        load(context, file, self.options(tuning))
+    }
+
+    fn options(&self, tuning: Tuning) -> GpuOptions {
+        GpuOptions {
+            tuning,
+            precision: self.precision().into(),
+            activations: self.flags.activations.into(),
+        }
+    }
+
+    /// Keeps the kernels that are compiled until it is dropped.
+    pub(crate) fn kernels(&self) -> Option<Kernels> {
+        self.context.clone().map(Kernels)
+    }
+
+    /// Where the tuning for the model in `file` is kept, and what it depends on; none on the CPU or without a folder.
+    pub(crate) fn place_of_tuning(
+        &self,
+        file: &GgufFile,
+    ) -> Result<Option<(PathBuf, TuningKey)>, Failure> {
+        let Some((context, folder)) = self.context.as_ref().zip(self.flags.cache_folder()) else {
+            return Ok(None);
+        };
+        let activations = self.flags.activations.into();
+        let key = TuningKey::new(context, file, self.precision().into(), activations)?;
+        Ok(Some((tuned::path(&folder, &key), key)))
+    }
+
+    /// What `thalweg tune` has found out for the model in `file`, if that is to be used. A file that is no good is said to
+    /// be ignored.
+    fn found_tuning(&self, context: &Context, file: &GgufFile) -> Result<Option<Tuning>, Failure> {
+        let Some((path, key)) = self.place_of_tuning(file)? else {
+            return Ok(None);
+        };
+        if self.flags.no_tuned {
+            return Ok(None);
+        }
+        let hp = Hyperparameters::from_gguf(file)?;
+        let is_possible = |tuning: &Tuning| {
+            ChunkSize::new(tuning.chunk as usize).map_err(|error| error.to_string())?;
+            let checked = tuning.check(&hp, context.adapter());
+            checked.map_err(|error| error.to_string())
+        };
+        let found = tuned::load(&path, &key).and_then(|found| {
+            found.as_ref().map_or(Ok(()), is_possible)?;
+            Ok(found)
+        });
+        Ok(found.unwrap_or_else(|fault| {
+            output::note(format_args!(
+                "warning: {} is ignored: {fault}; make it anew with `thalweg tune`, or delete it",
+                path.display()
+            ));
+            None
+        }))
     }
 
     /// Bytes in use on the device, where there is one.
@@ -250,8 +347,8 @@ fn load(context: &Arc<Context>, file: &GgufFile, options: GpuOptions) -> Result<
     })
 }
 
-/// The largest chunk that still brings a gain on such a device, as far as it fits.
-fn suitable_chunk_size(context: &Context, hp: &Hyperparameters) -> Result<ChunkSize, Failure> {
+/// What suits such a device: the largest chunk that still brings a gain, as far as it fits.
+fn suitable_tuning(context: &Context, hp: &Hyperparameters) -> Tuning {
     let tokens = match context.adapter() {
         Adapter { software: true, .. } => 64,
         Adapter {
@@ -261,5 +358,8 @@ fn suitable_chunk_size(context: &Context, hp: &Hyperparameters) -> Result<ChunkS
         _ => 256,
     };
     let largest = GpuModel::largest_chunk(hp, context.limits());
-    Ok(ChunkSize::new(tokens.min(largest))?)
+    Tuning {
+        chunk: tokens.min(largest) as u32,
+        ..Tuning::default()
+    }
 }

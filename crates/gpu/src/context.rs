@@ -153,6 +153,11 @@ impl Context {
         self.features.contains(&feature)
     }
 
+    /// The features that the device was opened with.
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
     /// How much device memory is in use.
     pub fn memory(&self) -> Memory {
         let allocator = self

@@ -17,7 +17,12 @@ pub mod tensors;
 pub use cpu::{CpuModel, CpuSession};
 pub use error::Error;
 #[cfg(not(target_arch = "wasm32"))]
-pub use gpu::{Activations, GpuModel, GpuOptions, GpuSession, Precision, Progress};
+pub use gpu::selftest;
+#[cfg(not(target_arch = "wasm32"))]
+pub use gpu::{
+    Activations, Division, GpuModel, GpuOptions, GpuSession, KNOBS, Knob, Precision, Progress,
+    RowSharing, Tile, TimedStep, Tuning, TuningKey,
+};
 pub use hyperparameters::{Hyperparameters, Ranks};
 pub use memory::MemoryEstimate;
 pub use session::{Session, Wanted};

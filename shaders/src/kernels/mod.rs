@@ -28,6 +28,7 @@ pub use layer_norm::{LayerNorm, LayerNormParams};
 pub use matmul_coop::{CoopTile, MatmulCoop};
 pub use norm_mix::{NormMix, NormMixParams};
 pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
+pub use template::templates_hash;
 pub use time_mix::{
     HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7, Wkv7Apply, Wkv7Prepare,
 };

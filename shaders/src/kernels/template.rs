@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value};
 
-use crate::Error;
+use crate::{Error, stable_hash};
 
 macro_rules! templates {
     ($($name:literal),* $(,)?) => {
@@ -63,6 +63,12 @@ static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> =
         }
         Ok(environment)
     });
+
+/// Tells one set of templates from another: it changes whenever any of them does, and is the same on every machine.
+pub fn templates_hash() -> u64 {
+    let texts = TEMPLATES.iter().flat_map(|(name, source)| [*name, *source]);
+    stable_hash(texts.map(str::as_bytes))
+}
 
 /// The WGSL of `kernel`, made from `template` with `values`.
 pub(super) fn render(kernel: &str, template: &str, values: Value) -> Result<String, Error> {

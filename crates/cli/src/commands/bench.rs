@@ -82,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         device: compute.device(),
         model,
+        tuned: bench.is_tuned,
         loads: bench.loads,
         cases: bench.cases,
     };
@@ -113,6 +114,7 @@ struct Bench<'a> {
     /// Every combination of chunk and block size.
     sizes: Vec<Sizes>,
     bar: ProgressBar,
+    is_tuned: bool,
     loads: Vec<Load>,
     cases: Vec<Case>,
 }
@@ -128,6 +130,7 @@ impl<'a> Bench<'a> {
             compute,
             sizes,
             bar,
+            is_tuned: false,
             loads: Vec::new(),
             cases: Vec::new(),
         }
@@ -157,6 +160,7 @@ impl<'a> Bench<'a> {
         let compute = self.compute;
         let load = || compute.start(file, chunk_size, block_size);
         let model = self.bar.suspend(load)?;
+        self.is_tuned = model.is_tuned;
         self.loads.push(Load {
             seconds: start.elapsed().as_secs_f64(),
             host_memory: host_memory(),

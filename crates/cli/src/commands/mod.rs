@@ -9,3 +9,4 @@ pub(crate) mod info;
 pub(crate) mod logits;
 pub(crate) mod perplexity;
 pub(crate) mod tokenize;
+pub(crate) mod tune;

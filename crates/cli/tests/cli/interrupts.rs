@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use crate::models::{folder, random};
 use crate::program::{command, endless_generation};
 
-fn press_ctrl_c(child: &Child) {
+pub(crate) fn press_ctrl_c(child: &Child) {
     let status = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()

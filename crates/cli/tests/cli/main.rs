@@ -17,3 +17,4 @@ mod measure;
 mod models;
 mod program;
 mod tokenize;
+mod tune;

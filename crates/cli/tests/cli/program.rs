@@ -22,7 +22,7 @@ pub(crate) const GREEDY: [&str; 6] = [
 ];
 
 /// Commands that run a model.
-const MODEL_COMMANDS: [&str; 5] = ["generate", "chat", "perplexity", "logits", "bench"];
+const MODEL_COMMANDS: [&str; 6] = ["generate", "chat", "perplexity", "logits", "bench", "tune"];
 
 /// The program with standard input and output connected to pipes. Unless a test names a backend, the CPU computes: what
 /// it prints is the same on every machine.

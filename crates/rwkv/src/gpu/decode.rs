@@ -19,6 +19,7 @@ use super::products::product_work;
 use super::recorder::{Operation, Recorder};
 use super::session::DeviceState;
 use super::storage::{Matrix, Part, Storage};
+use super::tuning::RowSharing;
 use super::weights::{Ends, Layer, LowRank, Vector, Weights};
 use crate::{Error, Hyperparameters};
 
@@ -189,12 +190,17 @@ impl Recorder<'_> {
     /// The kernel for matrices of so many columns and, in all, rows.
     fn fused(&self, matrices: Vec<FusedMatrix>, columns: usize, input: FusedInput) -> FusedMatvec {
         let spans = padded(columns) as u32 / 32;
-        let rows: u32 = matrices.iter().map(|matrix| matrix.rows).sum();
-        // More invocations share a row where rows are long, or so few that a large device would idle.
-        let (lanes, rows) = match (spans, rows) {
-            (..=128, ..=4096) => (32, 1),
-            (..=128, _) => (16, 2),
-            _ => (32, 2),
+        let RowSharing {
+            lanes,
+            rows,
+            workgroup,
+            depth,
+        } = match input {
+            FusedInput::Norm => self.tuning.head,
+            FusedInput::NormShift if matrices.len() > 1 => self.tuning.projections,
+            FusedInput::NormShift => self.tuning.ffn_key,
+            FusedInput::Plain if matrices[0].rows as usize == columns => self.tuning.output,
+            FusedInput::Plain => self.tuning.ffn_value,
         };
         let [smallest, _] = self.context().adapter().subgroup_sizes;
         // Smaller subgroups than these had better leave it to workgroup memory.
@@ -210,8 +216,8 @@ impl Recorder<'_> {
             shuffled,
             lanes,
             rows,
-            workgroup: 128,
-            depth: 2,
+            workgroup,
+            depth,
             digits: 0,
         };
         let digits = match self.activations {

@@ -7,16 +7,23 @@
 mod activations;
 mod decode;
 mod ends;
+mod knobs;
 mod layer;
 mod model;
 mod products;
 mod recorder;
+pub mod selftest;
 mod session;
 mod storage;
 mod taps;
+mod tuning;
+mod tuning_key;
 mod upload;
 mod weights;
 
+pub use knobs::{KNOBS, Knob, TimedStep};
 pub use model::{Activations, GpuModel, GpuOptions, Precision};
 pub use session::GpuSession;
+pub use tuning::{Division, RowSharing, Tile, Tuning};
+pub use tuning_key::TuningKey;
 pub use upload::Progress;

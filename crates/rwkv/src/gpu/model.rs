@@ -6,21 +6,20 @@ use std::sync::Arc;
 use thalweg_gguf::GgufFile;
 use thalweg_gpu::{Context, Feature, Limits};
 use thalweg_shaders::SPAN;
-use thalweg_shaders::kernels::{HEAD_SIZE, Matmul};
+use thalweg_shaders::kernels::HEAD_SIZE;
 
 use super::activations::Activations as Buffers;
 use super::recorder::MatmulKind;
+use super::tuning::Tuning;
 use super::upload::Progress;
 use super::weights::{Source, Weights};
 use crate::{Error, Hyperparameters, tensors};
 
 /// How the model is to be run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GpuOptions {
-    /// The most tokens that are read in one step, 1 to [`GpuModel::largest_chunk`]. More take more memory.
-    pub chunk: usize,
-    /// Threads a side of the workgroup of exact matrix products: 8, 16, or 32 where the device has workgroups of 1,024.
-    pub block_size: u32,
+    /// How the work is divided.
+    pub tuning: Tuning,
     /// The arithmetic of products with many tokens.
     pub precision: Precision,
     /// What matrices meet in products with a single token.
@@ -50,23 +49,12 @@ pub enum Activations {
     Q8,
 }
 
-impl Default for GpuOptions {
-    fn default() -> GpuOptions {
-        GpuOptions {
-            chunk: 256,
-            block_size: Matmul::DEFAULT_BLOCK_SIZE,
-            precision: Precision::Exact,
-            activations: Activations::F32,
-        }
-    }
-}
-
 /// A model on the device. It holds no sequence and can serve several, each a [`GpuSession`](super::GpuSession).
 #[derive(Debug)]
 pub struct GpuModel {
     pub(super) context: Arc<Context>,
     pub(super) hp: Hyperparameters,
-    pub(super) weights: Weights,
+    pub(super) weights: Arc<Weights>,
     pub(super) options: GpuOptions,
 }
 
@@ -109,7 +97,7 @@ impl GpuModel {
         let hp = Hyperparameters::from_gguf(file)?;
         tensors::check(file, &hp)?;
         check_head_size(file, &hp)?;
-        check_options(&options, &hp, context.limits())?;
+        options.tuning.check(&hp, context.adapter())?;
         let source = Source {
             context: &context,
             limits,
@@ -121,8 +109,25 @@ impl GpuModel {
         Ok(GpuModel {
             context,
             hp,
-            weights,
+            weights: Arc::new(weights),
             options,
+        })
+    }
+
+    /// The same model, its weights shared with this one, with its work divided in another way.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the device cannot do it.
+    pub fn with_tuning(&self, tuning: Tuning) -> Result<GpuModel, Error> {
+        tuning.check(&self.hp, self.context.adapter())?;
+        Ok(GpuModel {
+            context: Arc::clone(&self.context),
+            hp: self.hp.clone(),
+            weights: Arc::clone(&self.weights),
+            options: GpuOptions {
+                tuning,
+                ..self.options
+            },
         })
     }
 
@@ -172,7 +177,7 @@ fn matmul_kind(context: &Context, hp: &Hyperparameters, options: GpuOptions) -> 
             MatmulKind::Coop { size, subgroup }
         }
         _ => MatmulKind::Exact {
-            block_size: options.block_size,
+            block_size: options.tuning.block_size,
         },
     }
 }
@@ -187,33 +192,6 @@ fn check_head_size(file: &GgufFile, hp: &Hyperparameters) -> Result<(), Error> {
         found: hp.head_size.to_string(),
         expected: format!("{HEAD_SIZE} on a GPU (--backend cpu takes any)"),
     })
-}
-
-fn check_options(options: &GpuOptions, hp: &Hyperparameters, limits: &Limits) -> Result<(), Error> {
-    let largest = Buffers::largest_capacity(hp, limits);
-    if !(1..=largest).contains(&options.chunk) {
-        let expected = format!("1 to {largest} for this model on this device");
-        return Err(Error::Setting {
-            name: "chunk size",
-            found: options.chunk,
-            expected,
-        });
-    }
-    let block_size = options.block_size;
-    let fits = block_size * block_size <= limits.workgroup_invocations;
-    if !Matmul::BLOCK_SIZES.contains(&block_size) || !fits {
-        let possible = Matmul::BLOCK_SIZES
-            .into_iter()
-            .filter(|size| size * size <= limits.workgroup_invocations);
-        let possible: Vec<String> = possible.map(|size| size.to_string()).collect();
-        let expected = format!("{} on this device", possible.join(" or "));
-        return Err(Error::Setting {
-            name: "block size",
-            found: block_size as usize,
-            expected,
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -247,7 +225,10 @@ mod tests {
         let file = GgufFile::open(path.as_ref()).unwrap();
         let context = Arc::new(Context::of_any_kind().unwrap());
         let options = GpuOptions {
-            chunk: 32,
+            tuning: Tuning {
+                chunk: 32,
+                ..Tuning::default()
+            },
             ..GpuOptions::default()
         };
         let narrow = Limits {

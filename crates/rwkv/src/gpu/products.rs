@@ -3,8 +3,8 @@
 use bytemuck::{Zeroable, bytes_of};
 use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
 use thalweg_shaders::kernels::{
-    AddParts, AddPartsParams, CoopTile, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, Matvec,
-    NO_MIX, Number, pad_jobs,
+    AddParts, AddPartsParams, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, Matvec, NO_MIX, Number,
+    pad_jobs,
 };
 use thalweg_shaders::{Encoding, SPAN, VEC4_BYTES};
 
@@ -224,7 +224,7 @@ impl Recorder<'_> {
                 block_size,
             }
             .tile(),
-            MatmulKind::Coop { size, .. } => coop_tile(rows, tokens).extent(size),
+            MatmulKind::Coop { size, .. } => self.tuning.tile(rows, tokens).extent(size),
         };
         let row_tiles: u32 = jobs.iter().map(|job| job.rows.div_ceil(tile_rows)).sum();
         let workgroups = row_tiles * tokens.div_ceil(tile_tokens);
@@ -235,12 +235,7 @@ impl Recorder<'_> {
             }) && jobs.len() as u32 * parts <= MAX_JOBS as u32
                 && (parts * rows * tokens) as usize <= PARTS_NUMBERS
         };
-        // With few tokens the parts cost more to add up than an idle part of the device is worth.
-        let busy = if tokens <= 64 {
-            BUSY_WORKGROUPS / 2
-        } else {
-            BUSY_WORKGROUPS
-        };
+        let busy = self.tuning.division(tokens).busy_workgroups;
         let wanted = busy.div_ceil(workgroups.max(1));
         (1..=wanted.min(MOST_PARTS))
             .rev()
@@ -289,7 +284,7 @@ impl Recorder<'_> {
                     encoding,
                     size,
                     subgroup,
-                    tile: coop_tile(all_rows, tokens),
+                    tile: self.tuning.tile(all_rows, tokens),
                     output,
                 };
                 let grid = matmul.workgroups(count, rows, tokens);
@@ -299,26 +294,10 @@ impl Recorder<'_> {
     }
 }
 
-/// Workgroups that keep a large device busy.
-const BUSY_WORKGROUPS: u32 = 400;
 /// More parts than that take longer to add up.
 pub(super) const MOST_PARTS: u32 = 10;
 /// Spans that a part has at least: shorter loops are not worth their beginning and end.
 const LEAST_SPANS: u32 = 8;
-
-/// The tile for products of so many rows in all with so many tokens: the largest of which there are enough to keep every
-/// unit of a large device busy.
-fn coop_tile(rows: u32, tokens: u32) -> CoopTile {
-    if tokens <= 16 {
-        CoopTile::NARROW
-    } else if tokens <= 64 {
-        CoopTile::SMALL
-    } else if rows >= 5120 && tokens >= 512 {
-        CoopTile::LARGE
-    } else {
-        CoopTile::MEDIUM
-    }
-}
 
 /// Adds one part of a product to a group that can take it, or to a new one.
 fn add(groups: &mut Vec<Group>, product: &Product<'_>, part: &Part, limit: u64) {

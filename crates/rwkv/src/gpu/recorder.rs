@@ -6,7 +6,8 @@ use thalweg_gpu::{Binding, Context, Feature, Pipeline, Plan, PlanBuilder, Work, 
 use thalweg_shaders::kernels::{Kernel, Matmul, Number};
 use thalweg_shaders::{Encoding, kernels};
 
-use super::model::Activations;
+use super::model::{Activations, GpuOptions};
+use super::tuning::Tuning;
 use crate::Error;
 
 /// For how many tokens a plan is, and which kernels it uses for products.
@@ -64,6 +65,8 @@ pub(super) struct Recorder<'c> {
     pub(super) shape: Shape,
     /// What matrices meet in products with one token.
     pub(super) activations: Activations,
+    /// How products are divided.
+    pub(super) tuning: Tuning,
     plan: PlanBuilder<'c>,
     pipelines: HashMap<Operation, Pipeline>,
 }
@@ -88,13 +91,14 @@ impl<'c> Recorder<'c> {
     pub(super) fn new(
         context: &'c Context,
         shape: Shape,
-        activations: Activations,
+        options: GpuOptions,
         label: &str,
     ) -> Recorder<'c> {
         Recorder {
             context,
             shape,
-            activations,
+            activations: options.activations,
+            tuning: options.tuning,
             plan: PlanBuilder::new(context, label),
             pipelines: HashMap::new(),
         }

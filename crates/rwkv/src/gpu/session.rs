@@ -42,7 +42,11 @@ impl GpuSession {
     /// # Errors
     /// Errors of the device, above all out of memory.
     pub fn new(model: Arc<GpuModel>) -> Result<GpuSession, Error> {
-        let buffers = Activations::new(&model.context, &model.hp, model.options.chunk)?;
+        let buffers = Activations::new(
+            &model.context,
+            &model.hp,
+            model.options.tuning.chunk as usize,
+        )?;
         let state = DeviceState::new(&model.context, &model.hp)?;
         Ok(GpuSession {
             model,
@@ -64,7 +68,7 @@ impl GpuSession {
     /// # Errors
     /// Errors of the device.
     pub fn prepare(&mut self, tokens: usize, wanted: Wanted) -> Result<(), Error> {
-        let shape = self.shape(tokens.min(self.model.options.chunk));
+        let shape = self.shape(tokens.min(self.buffers.capacity));
         match wanted {
             Wanted::Nothing => self.plan(Step::Layers(shape)).map(drop),
             Wanted::Last => self.plan(Step::LayersAndLast(shape)).map(drop),
@@ -172,7 +176,7 @@ impl GpuSession {
         } = &*self.model;
         let (Step::Layers(shape) | Step::LayersAndLast(shape) | Step::Head(shape)) = step;
         let label = format!("a step of up to {} tokens", shape.tokens());
-        let mut recorder = Recorder::new(context, shape, options.activations, &label);
+        let mut recorder = Recorder::new(context, shape, *options, &label);
         if !matches!(step, Step::Head(_)) {
             recorder.embed(hp, &weights.ends, &self.buffers)?;
             self.record_layers(&mut recorder)?;
@@ -241,7 +245,7 @@ impl GpuSession {
 
     /// The shape of plan that makes so many rows of logits, exactly in every precision.
     fn head_shape(&self, rows: usize) -> Shape {
-        let block_size = self.model.options.block_size;
+        let block_size = self.model.options.tuning.block_size;
         let matmul = MatmulKind::Exact { block_size };
         fitting_shape(rows, self.buffers.head_capacity, matmul)
     }

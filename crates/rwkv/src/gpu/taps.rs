@@ -102,8 +102,8 @@ impl GpuSession {
         record: impl FnOnce(&mut Recorder<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let context = &*self.model.context;
-        let (shape, activations) = (self.shape(tokens), self.model.options.activations);
-        let mut recorder = Recorder::new(context, shape, activations, "a part of a layer");
+        let (shape, options) = (self.shape(tokens), self.model.options);
+        let mut recorder = Recorder::new(context, shape, options, "a part of a layer");
         record(&mut recorder)?;
         Ok(recorder.build()?.run(context)?)
     }

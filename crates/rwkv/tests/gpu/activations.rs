@@ -2,12 +2,12 @@
 
 use thalweg_rwkv::{Activations, GpuOptions, Session, Wanted};
 
-use crate::{session_with, synth_tiny, tokens};
+use crate::{chunks_of, session_with, synth_tiny, tokens};
 
 /// Logits after each of some tokens, read one by one.
 fn logits(activations: Activations) -> Vec<f32> {
     let options = GpuOptions {
-        chunk: 8,
+        tuning: chunks_of(8),
         activations,
         ..GpuOptions::default()
     };

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use thalweg_conformance::{Backend, check_model};
-use thalweg_rwkv::GpuOptions;
+use thalweg_rwkv::{GpuOptions, Tuning};
 
-use crate::{CONTEXT, data};
+use crate::{CONTEXT, chunks_of, data};
 
 fn check(options: GpuOptions) {
     let backend = Backend::Gpu(Arc::clone(&CONTEXT), options);
@@ -31,8 +31,10 @@ fn synth_tiny_agrees_with_float64_whatever_the_block_size() {
         .filter(|size| size * size <= invocations)
     {
         check(GpuOptions {
-            chunk: 128,
-            block_size,
+            tuning: Tuning {
+                block_size,
+                ..chunks_of(128)
+            },
             ..GpuOptions::default()
         });
     }

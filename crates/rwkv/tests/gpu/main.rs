@@ -13,13 +13,14 @@ mod encodings;
 mod goldens;
 mod one_token;
 mod refusals;
+mod tuning;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use thalweg_gguf::GgufFile;
 use thalweg_gpu::Context;
-use thalweg_rwkv::{GpuModel, GpuOptions, GpuSession};
+use thalweg_rwkv::{GpuModel, GpuOptions, GpuSession, Tuning};
 
 static CONTEXT: LazyLock<Arc<Context>> =
     LazyLock::new(|| Arc::new(Context::of_any_kind().unwrap()));
@@ -32,11 +33,18 @@ fn synth_tiny() -> GgufFile {
     GgufFile::open(&data().join("synth-tiny-q4_k_m.gguf")).unwrap()
 }
 
-fn session(file: &GgufFile, chunk: usize) -> GpuSession {
+fn chunks_of(chunk: u32) -> Tuning {
+    Tuning {
+        chunk,
+        ..Tuning::default()
+    }
+}
+
+fn session(file: &GgufFile, chunk: u32) -> GpuSession {
     session_with(
         file,
         GpuOptions {
-            chunk,
+            tuning: chunks_of(chunk),
             ..GpuOptions::default()
         },
     )

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thalweg_gpu::{Context, DeviceRequest, Feature};
 use thalweg_rwkv::{CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Session, Wanted};
 
-use crate::{CONTEXT, largest_difference, synth_tiny, tokens};
+use crate::{CONTEXT, chunks_of, largest_difference, synth_tiny, tokens};
 
 /// The device of the other tests without subgroup operations.
 fn plain_context() -> Arc<Context> {
@@ -25,7 +25,7 @@ fn one_token_steps_among_chunks_keep_the_state() {
     for context in [Arc::clone(&CONTEXT), plain_context()] {
         let level = context.has(Feature::Subgroup);
         let options = GpuOptions {
-            chunk: 32,
+            tuning: chunks_of(32),
             ..GpuOptions::default()
         };
         let model = GpuModel::load(context, &synth_tiny(), options).unwrap();

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use thalweg_conformance::synth::{self, Types};
 use thalweg_gguf::{GgufFile, TensorType};
-use thalweg_rwkv::{Error, GpuModel, GpuOptions, Session, Taps, Wanted};
+use thalweg_rwkv::{Error, GpuModel, GpuOptions, Session, Taps, Tuning, Wanted};
 
-use crate::{CONTEXT, session, synth_tiny};
+use crate::{CONTEXT, chunks_of, session, synth_tiny};
 
-fn load(options: GpuOptions) -> Result<GpuModel, Error> {
+fn load(tuning: Tuning) -> Result<GpuModel, Error> {
+    let options = GpuOptions {
+        tuning,
+        ..GpuOptions::default()
+    };
     GpuModel::load(Arc::clone(&CONTEXT), &synth_tiny(), options)
 }
 
@@ -34,12 +38,8 @@ fn loading_ends_where_it_is_broken_off() {
 
 #[test]
 fn settings_beyond_the_device_are_refused() {
-    for chunk in [0, usize::MAX] {
-        let error = load(GpuOptions {
-            chunk,
-            ..GpuOptions::default()
-        })
-        .unwrap_err();
+    for chunk in [0, u32::MAX] {
+        let error = load(chunks_of(chunk)).unwrap_err();
         let text = error.to_string();
         assert!(
             matches!(
@@ -57,9 +57,9 @@ fn settings_beyond_the_device_are_refused() {
         );
     }
     for block_size in [0, 12, 64] {
-        let error = load(GpuOptions {
+        let error = load(Tuning {
             block_size,
-            ..GpuOptions::default()
+            ..Tuning::default()
         })
         .unwrap_err();
         assert!(
