@@ -78,6 +78,21 @@ pub enum Epilogue {
     AddUnscaled = 8,
 }
 
+impl Epilogue {
+    /// All epilogues, in the order of their numbers.
+    pub const ALL: [Epilogue; 9] = [
+        Epilogue::Store,
+        Epilogue::Tanh,
+        Epilogue::Sigmoid,
+        Epilogue::Iclr,
+        Epilogue::Decay,
+        Epilogue::ValueResidual,
+        Epilogue::ReluSquared,
+        Epilogue::Add,
+        Epilogue::AddUnscaled,
+    ];
+}
+
 /// The jobs as the kernels expect them: [`MAX_JOBS`] of them, those beyond the given ones without rows.
 pub fn pad_jobs(jobs: &[Job]) -> [Job; MAX_JOBS] {
     let mut padded = [Job::zeroed(); MAX_JOBS];
