@@ -126,14 +126,14 @@ pub struct Matvec {
 
 impl Matvec {
     /// The numbers of tokens that there are kernels for.
-    pub const COLUMNS: [u32; 2] = [1, 4];
+    pub const COLUMNS: [u32; 4] = [1, 2, 4, 8];
     /// Invocations that share a row of ordinary length.
     pub const DEFAULT_LANES: u32 = 32;
     const WORKGROUP: u32 = 128;
 
     /// Rows that the same invocations compute: as many as keep the sums and weights in registers.
     fn rows(&self) -> u32 {
-        if self.columns == 1 { 4 } else { 2 }
+        if self.columns <= 2 { 4 } else { 2 }
     }
 
     /// The kernel.

@@ -217,6 +217,17 @@ fn every_type_in_every_form() {
     }
 }
 
+/// Every number of tokens that a matvec can take, those between its numbers of columns too.
+#[test]
+fn few_tokens_of_any_number() {
+    let most = Matvec::COLUMNS.into_iter().max().unwrap();
+    for tokens in 1..=most as usize {
+        for ty in [TensorType::Q5_K, TensorType::Q8_0, TensorType::F16] {
+            compare(ty, 45, 256, tokens);
+        }
+    }
+}
+
 #[test]
 fn odd_shapes() {
     for (ty, matrix_rows, columns, tokens) in [
@@ -239,7 +250,7 @@ fn odd_shapes() {
 #[test]
 fn jobs_share_a_dispatch() {
     let (width, heights) = (192, [192, 64, 7]);
-    for tokens in [1, 4, 67] {
+    for tokens in [1, 4, 6, 67] {
         let mut noise = Noise::new(tokens as u64);
         let x = noise.numbers(3 * tokens * width);
         let matrices = heights.map(|height| noise.matrix(TensorType::Q8_0, height, width));
