@@ -109,6 +109,16 @@ impl Numbers {
 }
 
 impl Matrix {
+    /// The same with as many rows as any device can bind.
+    pub(super) fn within_any_binding(self) -> Matrix {
+        const BINDING_BYTES: usize = 128 << 20;
+        let rows = BINDING_BYTES / self.encoding.row_bytes(self.columns);
+        Matrix {
+            rows: self.rows.min(rows),
+            ..self
+        }
+    }
+
     /// Bytes of it.
     pub(super) fn bytes(&self) -> usize {
         self.rows * self.encoding.row_bytes(self.columns)

@@ -16,6 +16,8 @@ pub struct Device {
     pub coop: Option<[u32; 2]>,
     /// The most invocations of a workgroup.
     pub invocations: u32,
+    /// The most bytes of workgroup memory.
+    pub workgroup_bytes: u32,
 }
 
 impl Device {
@@ -26,6 +28,7 @@ impl Device {
         dot4: true,
         coop: Some([16, 32]),
         invocations: 1024,
+        workgroup_bytes: 48 << 10,
     };
 
     /// What the device of `context` has.
@@ -46,6 +49,7 @@ impl Device {
                 .filter(|_| has_coop)
                 .map(|size| [size, smallest]),
             invocations: context.limits().workgroup_invocations,
+            workgroup_bytes: context.limits().workgroup_bytes,
         }
     }
 
@@ -58,6 +62,7 @@ impl Device {
             && (!variant.coop || self.coop.is_some())
             && (!variant.dot4 || self.dot4)
             && invocations <= self.invocations
+            && kernel.workgroup_bytes <= self.workgroup_bytes
     }
 }
 

@@ -71,7 +71,8 @@ pub(super) fn fused_matvec(device: &Device, shapes: &Shapes) -> Result<Vec<Case>
         let head = Matrix {
             rows: shapes.vocab,
             ..first
-        };
+        }
+        .within_any_binding();
         cases.extend(fused_cases(device, head, FusedInput::Norm)?);
     }
     Ok(cases)

@@ -69,7 +69,7 @@ pub(super) fn matmul_coop(device: &Device, shapes: &Shapes) -> Result<Vec<Case>,
     Ok(cases)
 }
 
-/// `add_parts`: products of the model's width in as many parts as there are of its largest matrix.
+/// `add_parts`: products of the model's width in four parts.
 pub(super) fn add_parts(shapes: &Shapes) -> Result<Vec<Case>, Error> {
     const PARTS: usize = 4;
     let rows = shapes.width;

@@ -16,11 +16,15 @@ pub(super) fn embedding(shapes: &Shapes) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for encoding in Encoding::ALL {
         let (row_bytes, spans) = (encoding.row_bytes(width), encoding.spans(width) as u32);
-        // The table would exceed the largest binding of some devices, and is read here and there only.
-        let rows = vocab.min(LARGEST_TABLE / row_bytes);
+        let table = Matrix {
+            encoding,
+            rows: vocab,
+            columns: width,
+        }
+        .within_any_binding();
         let params = EmbeddingParams {
             first_token: 0,
-            token_count: rows as u32,
+            token_count: table.rows as u32,
             row_stride: (row_bytes / VEC4_BYTES) as u32,
             spans,
             weights: 0,
@@ -35,12 +39,8 @@ pub(super) fn embedding(shapes: &Shapes) -> Result<Vec<Case>, Error> {
                 inputs: vec![
                     Input::Rows(tokens),
                     Input::uniform(&params),
-                    Input::Tokens(tokens, rows),
-                    Input::Weights(vec![Matrix {
-                        encoding,
-                        rows,
-                        columns: width,
-                    }]),
+                    Input::Tokens(tokens, table.rows),
+                    Input::Weights(vec![table]),
                     Input::Room(4 * (tokens * width) as u64),
                 ],
                 workgroups: Workgroups::Grid(kernel.workgroups(spans, tokens as u32)),
@@ -53,9 +53,6 @@ pub(super) fn embedding(shapes: &Shapes) -> Result<Vec<Case>, Error> {
     }
     Ok(cases)
 }
-
-/// Bytes of the largest table: what every device can bind.
-const LARGEST_TABLE: usize = 128 << 20;
 
 /// `layer_norm`: one token and many.
 pub(super) fn layer_norm(shapes: &Shapes) -> Result<Vec<Case>, Error> {
