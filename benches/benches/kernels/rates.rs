@@ -52,11 +52,8 @@ impl ValueFormatter for Rates {
     /// Both rates, as criterion has but one number for them.
     fn format_throughput(&self, _: &Throughput, nanoseconds: f64) -> String {
         let Work { flops, bytes } = self.0.get();
-        format!(
-            "{:.1} GB/s {:.3} TFLOP/s",
-            bytes / nanoseconds,
-            flops / nanoseconds * 1e-3
-        )
+        let [bytes, flops] = [bytes, flops].map(|work| scaled(work / nanoseconds * 1e9));
+        format!("{bytes}B/s {flops}FLOP/s")
     }
 
     fn scale_values(&self, typical: f64, values: &mut [f64]) -> &'static str {
@@ -77,4 +74,14 @@ impl ValueFormatter for Rates {
     fn scale_for_machines(&self, values: &mut [f64]) -> &'static str {
         WallTime.formatter().scale_for_machines(values)
     }
+}
+
+/// A rate with the prefix that suits it.
+fn scaled(per_second: f64) -> String {
+    let (prefix, scale) = match per_second {
+        1e12.. => ("T", 1e12),
+        1e9.. => ("G", 1e9),
+        _ => ("M", 1e6),
+    };
+    format!("{:.3} {prefix}", per_second / scale)
 }
