@@ -1,4 +1,6 @@
-//! Shared inputs of the benches.
+//! Shared inputs of the benches, and the kernels that are measured.
+
+pub mod kernels;
 
 use std::path::PathBuf;
 

@@ -72,6 +72,21 @@ pub enum Epilogue {
     AddUnscaled = 8,
 }
 
+impl Epilogue {
+    /// All epilogues, in the order of their numbers.
+    pub const ALL: [Epilogue; 9] = [
+        Epilogue::Store,
+        Epilogue::Tanh,
+        Epilogue::Sigmoid,
+        Epilogue::Iclr,
+        Epilogue::Decay,
+        Epilogue::ValueResidual,
+        Epilogue::ReluSquared,
+        Epilogue::Add,
+        Epilogue::AddUnscaled,
+    ];
+}
+
 /// The jobs as the kernels expect them: [`MAX_JOBS`] of them, those beyond the given ones without rows.
 pub fn pad_jobs(jobs: &[Job]) -> [Job; MAX_JOBS] {
     let mut padded = [Job::zeroed(); MAX_JOBS];
@@ -105,14 +120,14 @@ pub struct Matvec {
 
 impl Matvec {
     /// The numbers of tokens that there are kernels for.
-    pub const COLUMNS: [u32; 2] = [1, 4];
+    pub const COLUMNS: [u32; 4] = [1, 2, 4, 8];
     /// Invocations that share a row of ordinary length.
     pub const DEFAULT_LANES: u32 = 32;
     const WORKGROUP: u32 = 128;
 
     /// Rows that the same invocations compute: as many as keep the sums and weights in registers.
     fn rows(&self) -> u32 {
-        if self.columns == 1 { 4 } else { 2 }
+        if self.columns <= 2 { 4 } else { 2 }
     }
 
     /// The kernel.

@@ -44,7 +44,15 @@ pub(crate) fn read(buffer: &Buffer) -> Vec<f32> {
 pub(crate) fn read_halves(buffer: &Buffer) -> Vec<f32> {
     let mut values = vec![half::f16::ZERO; buffer.bytes() as usize / 2];
     context().read(buffer, 0, &mut values).unwrap();
-    values.into_iter().map(half::f16::to_f32).collect()
+    numbers_of(&values)
+}
+
+pub(crate) fn halves(numbers: &[f32]) -> Vec<half::f16> {
+    numbers.iter().copied().map(half::f16::from_f32).collect()
+}
+
+pub(crate) fn numbers_of(halves: &[half::f16]) -> Vec<f32> {
+    halves.iter().copied().map(half::f16::to_f32).collect()
 }
 
 /// Numbers that look random and are the same in every run.

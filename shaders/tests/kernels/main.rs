@@ -7,6 +7,7 @@
     reason = "a test's ways of failing and of reporting"
 )]
 
+mod add_parts;
 mod fused_matvec;
 mod fused_matvec_digits;
 mod harness;

@@ -11,7 +11,7 @@ use thalweg_shaders::kernels::{
 use thalweg_shaders::{Encoding, SPAN, VEC4_BYTES, twins};
 
 use crate::harness::{
-    Noise, Weights, assert_close, buffer, context, read, read_halves, rows, run, types,
+    Noise, Weights, assert_close, buffer, context, halves, read, read_halves, rows, run, types,
 };
 
 const TOLERANCE: f32 = 2e-6;
@@ -180,10 +180,6 @@ fn product(
     read(&out)
 }
 
-fn halves(numbers: &[f32]) -> Vec<f16> {
-    numbers.iter().copied().map(f16::from_f32).collect()
-}
-
 fn compare(ty: TensorType, matrix_rows: usize, columns: usize, tokens: usize) {
     let mut noise = Noise::new((matrix_rows * columns + tokens) as u64);
     let (weights, x) = (
@@ -221,6 +217,17 @@ fn every_type_in_every_form() {
     }
 }
 
+/// Every number of tokens that a matvec can take, those between its numbers of columns too.
+#[test]
+fn few_tokens_of_any_number() {
+    let most = Matvec::COLUMNS.into_iter().max().unwrap();
+    for tokens in 1..=most as usize {
+        for ty in [TensorType::Q5_K, TensorType::Q8_0, TensorType::F16] {
+            compare(ty, 45, 256, tokens);
+        }
+    }
+}
+
 #[test]
 fn odd_shapes() {
     for (ty, matrix_rows, columns, tokens) in [
@@ -243,7 +250,7 @@ fn odd_shapes() {
 #[test]
 fn jobs_share_a_dispatch() {
     let (width, heights) = (192, [192, 64, 7]);
-    for tokens in [1, 4, 67] {
+    for tokens in [1, 4, 6, 67] {
         let mut noise = Noise::new(tokens as u64);
         let x = noise.numbers(3 * tokens * width);
         let matrices = heights.map(|height| noise.matrix(TensorType::Q8_0, height, width));
@@ -275,6 +282,37 @@ fn jobs_share_a_dispatch() {
     }
 }
 
+/// What the epilogues meet besides the product: biases `[rows]`, the others `[tokens, rows]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Held<'a> {
+    pub(crate) bias: &'a [f32],
+    pub(crate) old: &'a [f32],
+    pub(crate) first_values: &'a [f32],
+}
+
+/// What the twins make of a product `[tokens, rows]`.
+pub(crate) fn finished(epilogue: Epilogue, mut product: Vec<f32>, held: Held<'_>) -> Vec<f32> {
+    match epilogue {
+        Epilogue::Store => {}
+        Epilogue::Tanh => twins::tanh(&mut product),
+        Epilogue::Sigmoid => twins::sigmoid(&mut product),
+        Epilogue::Iclr => twins::iclr(&mut product, held.bias),
+        Epilogue::Decay => twins::decay(&mut product, held.bias),
+        Epilogue::ValueResidual => {
+            let mut value = held.old.to_vec();
+            twins::value_residual(&mut value, held.first_values, &product, held.bias);
+            return value;
+        }
+        Epilogue::ReluSquared => twins::relu_squared(&mut product),
+        Epilogue::Add => twins::residual(&mut product, held.old),
+        Epilogue::AddUnscaled => {
+            product.iter_mut().for_each(|x| *x /= HIDDEN_SCALE);
+            twins::residual(&mut product, held.old);
+        }
+    }
+    product
+}
+
 #[test]
 fn epilogues_are_their_twins() {
     let (matrix_rows, columns, tokens) = (65, 64, 3);
@@ -289,35 +327,13 @@ fn epilogues_are_their_twins() {
     let mut raw = vec![0.0; old.len()];
     twins::matmul(&weights.twin(), &x, &mut raw).unwrap();
 
-    for epilogue in [
-        Epilogue::Store,
-        Epilogue::Tanh,
-        Epilogue::Sigmoid,
-        Epilogue::Iclr,
-        Epilogue::Decay,
-        Epilogue::ValueResidual,
-        Epilogue::ReluSquared,
-        Epilogue::Add,
-        Epilogue::AddUnscaled,
-    ] {
-        let mut expected = raw.clone();
-        match epilogue {
-            Epilogue::Store => {}
-            Epilogue::Tanh => twins::tanh(&mut expected),
-            Epilogue::Sigmoid => twins::sigmoid(&mut expected),
-            Epilogue::Iclr => twins::iclr(&mut expected, bias),
-            Epilogue::Decay => twins::decay(&mut expected, bias),
-            Epilogue::ValueResidual => {
-                let product = std::mem::replace(&mut expected, old.to_vec());
-                twins::value_residual(&mut expected, first_values, &product, bias);
-            }
-            Epilogue::ReluSquared => twins::relu_squared(&mut expected),
-            Epilogue::Add => twins::residual(&mut expected, old),
-            Epilogue::AddUnscaled => {
-                expected.iter_mut().for_each(|x| *x /= HIDDEN_SCALE);
-                twins::residual(&mut expected, old);
-            }
-        }
+    for epilogue in Epilogue::ALL {
+        let held = Held {
+            bias,
+            old,
+            first_values,
+        };
+        let expected = finished(epilogue, raw.clone(), held);
         let job = Job {
             epilogue: epilogue as u32,
             bias: 4,

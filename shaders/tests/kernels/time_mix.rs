@@ -2,12 +2,15 @@
 
 mod wkv7_chunked;
 
+use std::ops::Range;
+
 use bytemuck::bytes_of;
+use half::f16;
 use thalweg_gpu::{Binding, Feature, Workgroups};
 use thalweg_shaders::kernels::{Number, Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
 use thalweg_shaders::twins::{self, Wkv7Inputs};
 
-use crate::harness::{Noise, assert_close, buffer, context, read, rows, run};
+use crate::harness::{Noise, assert_close, buffer, context, read, read_halves, rows, run};
 
 const N: usize = 64;
 const SHAPES: [(usize, usize); 7] = [(1, 1), (1, 40), (2, 3), (7, 5), (8, 4), (9, 40), (65, 3)];
@@ -153,40 +156,106 @@ fn recurrence_is_its_twin() {
     }
 }
 
-#[test]
-fn readout_is_its_twins() {
-    for (tokens, heads) in SHAPES {
-        let (mut noise, width) = (Noise::new(heads as u64), heads * N);
-        let mixed = Mixed::new(&mut noise, tokens, width);
-        let (vectors, raw) = (noise.numbers(5 * width), noise.numbers(tokens * width));
-        let vector = |index: usize| &vectors[index * width..][..width];
-        let mut y = raw.clone();
-        twins::group_norm(&mut y, vector(3), vector(4), N);
-        let [r, k, v] =
-            [Slot::Receptance, Slot::Key, Slot::Value].map(|slot| mixed.slot(slot, tokens));
-        twins::bonus(&mut y, r, k, v, vector(2), N);
-        twins::gate(&mut y, mixed.slot(Slot::Gate, tokens));
+/// The readout's inputs besides `mixed`, for the tokens of a run.
+struct ReadoutCase {
+    tokens: usize,
+    mixed: Mixed,
+    vectors: Vec<f32>,
+    y: Vec<f32>,
+}
 
-        let out = buffer(&vec![f32::NAN; tokens * width]);
-        let params = mixed.params(Slot::Value);
+impl ReadoutCase {
+    fn new(tokens: usize, heads: usize) -> ReadoutCase {
+        let (mut noise, width) = (Noise::new(heads as u64), heads * N);
+        ReadoutCase {
+            tokens,
+            mixed: Mixed::new(&mut noise, tokens, width),
+            vectors: noise.numbers(5 * width),
+            y: noise.numbers(tokens * width),
+        }
+    }
+
+    fn expected(&self, value: Slot) -> Vec<f32> {
+        let vector = |index: usize| &self.vectors[index * self.mixed.width..][..self.mixed.width];
+        let slot = |slot| self.mixed.slot(slot, self.tokens);
+        let (r, k, v) = (slot(Slot::Receptance), slot(Slot::Key), slot(value));
+        let mut y = self.y.clone();
+        twins::group_norm(&mut y, vector(3), vector(4), N);
+        twins::bonus(&mut y, r, k, v, vector(2), N);
+        twins::gate(&mut y, slot(Slot::Gate));
+        y
+    }
+
+    fn run(&self, value: Slot, output: Number) -> Vec<f32> {
+        let (kernel, params) = (Readout { output }, self.mixed.params(value));
+        let out = match output {
+            Number::F32 => buffer(&vec![f32::NAN; self.y.len()]),
+            Number::F16 => buffer(&vec![f16::NAN; self.y.len()]),
+        };
         let bindings = [
-            Binding::Buffer(&rows(tokens, 0)),
+            Binding::Buffer(&rows(self.tokens, 0)),
             Binding::Uniform(bytes_of(&params)),
-            Binding::Buffer(&buffer(&vectors)),
-            Binding::Buffer(&buffer(&mixed.values)),
-            Binding::Buffer(&buffer(&raw)),
+            Binding::Buffer(&buffer(&self.vectors)),
+            Binding::Buffer(&buffer(&self.mixed.values)),
+            Binding::Buffer(&buffer(&self.y)),
             Binding::Buffer(&out),
         ];
-        let kernel = Readout {
-            output: Number::F32,
-        };
-        let grid = kernel.workgroups(width as u32, tokens as u32 + 1);
+        let grid = kernel.workgroups(self.mixed.width as u32, self.tokens as u32 + 1);
         run(&kernel.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
-        assert_close(
-            &read(&out),
-            &y,
-            2e-6,
-            &format!("readout [{tokens}, {heads} heads]"),
-        );
+        match output {
+            Number::F32 => read(&out),
+            Number::F16 => read_halves(&out),
+        }
+    }
+}
+
+#[test]
+fn readout_is_its_twins() {
+    for (index, (tokens, heads)) in SHAPES.into_iter().enumerate() {
+        let value = [Slot::Value, Slot::FirstValue][index % 2];
+        let case = ReadoutCase::new(tokens, heads);
+        let expected = case.expected(value);
+        for (output, tolerance) in [(Number::F32, 2e-6), (Number::F16, 6e-4)] {
+            let what = format!("readout [{tokens}, {heads} heads] as {output:?}");
+            assert_close(&case.run(value, output), &expected, tolerance, &what);
+        }
+    }
+}
+
+/// What is not a number must come out where it goes in, and in no other head and token.
+#[test]
+fn readout_lets_what_is_not_a_number_through() {
+    let (tokens, heads, lost) = (3, 5, 2 * 5 * N + 3 * N + 17);
+    let head = lost / N * N..lost / N * N + N;
+    for output in [Number::F32, Number::F16] {
+        for value in [f32::NAN, f32::INFINITY] {
+            let mut case = ReadoutCase::new(tokens, heads);
+            case.y[lost] = value; // the norm spreads it over its head
+            assert_lost(&case.run(Slot::Value, output), head.clone(), "y");
+        }
+        for (slot, reach) in [
+            (Slot::Receptance, head.clone()),
+            (Slot::Key, head.clone()),
+            (Slot::Value, lost..lost + 1),
+            (Slot::Gate, lost..lost + 1),
+        ] {
+            let mut case = ReadoutCase::new(tokens, heads);
+            let slot_len = case.mixed.capacity * case.mixed.width;
+            case.mixed.values[slot as usize * slot_len + lost] = f32::NAN;
+            let what = format!("{slot:?} as {output:?}");
+            assert_lost(&case.run(Slot::Value, output), reach, &what);
+        }
+    }
+}
+
+/// Asserts that no number is left in `reach`, and that all others are finite.
+#[track_caller]
+fn assert_lost(found: &[f32], reach: Range<usize>, what: &str) {
+    for (index, value) in found.iter().enumerate() {
+        let is_right = match reach.contains(&index) {
+            true => value.is_nan(),
+            false => value.is_finite(),
+        };
+        assert!(is_right, "{what}: {value} at {index}");
     }
 }

@@ -60,7 +60,7 @@ fn token_by_token_and_in_uneven_pieces() {
     let mut session = session(&synth_tiny(), 96);
     let tokens = tokens(TOKENS);
     let (mut read, mut found) = (0, Vec::new());
-    for piece in [1, 1, 2, 3, 4, 5, 1, 64, 96, 33, 97, 200, 1] {
+    for piece in [1, 1, 2, 3, 4, 5, 6, 7, 8, 1, 64, 96, 33, 97, 200, 1] {
         found.extend(
             session
                 .forward(&tokens[read..read + piece], Wanted::All)

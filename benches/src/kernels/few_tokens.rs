@@ -1,0 +1,184 @@
+//! Matrix times one or a few tokens: bound by the bytes of the weights.
+
+use bytemuck::Zeroable;
+use thalweg_gpu::{Work, Workgroups};
+use thalweg_shaders::kernels::{
+    FusedInput, FusedMatvec, Job, Matvec, NO_MIX, NormParams, pad_jobs,
+};
+use thalweg_shaders::{Encoding, Error, VEC4_BYTES};
+
+use super::{Case, Device, Input, Matrix, Shapes, bytes_of_numbers};
+
+/// `matvec`: every encoding, shape and number of columns.
+pub(super) fn matvec(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    let mut cases = Vec::new();
+    for encoding in Encoding::ALL {
+        for [rows, columns] in shapes.matrices() {
+            for tokens in Matvec::COLUMNS {
+                let matvec = Matvec {
+                    encoding,
+                    columns: tokens,
+                    lanes: Matvec::DEFAULT_LANES,
+                };
+                let (matrix, tokens) = (
+                    Matrix {
+                        encoding,
+                        rows,
+                        columns,
+                    },
+                    tokens as usize,
+                );
+                cases.push(Case {
+                    group: "matvec",
+                    name: format!("{}/{rows}x{columns}/{tokens}", encoding.name()),
+                    kernel: matvec.kernel()?,
+                    inputs: vec![
+                        Input::Rows(tokens),
+                        Input::uniform(&pad_jobs(&[job(&matrix)])),
+                        Input::numbers(4), // no vectors are needed
+                        Input::Weights(vec![matrix]),
+                        Input::numbers(tokens * columns),
+                        Input::Room(4 * (tokens * rows) as u64),
+                    ],
+                    workgroups: Workgroups::Linear(matvec.workgroups(rows as u32)),
+                    work: product_work(&matrix, tokens),
+                });
+            }
+        }
+    }
+    Ok(cases)
+}
+
+/// `fused_matvec`: every encoding, kind of input and number, with and without subgroups.
+pub(super) fn fused_matvec(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    let mut cases = Vec::new();
+    for encoding in Encoding::ALL {
+        for [rows, columns] in shapes.matrices() {
+            let matrix = Matrix {
+                encoding,
+                rows,
+                columns,
+            };
+            cases.extend(fused_cases(device, matrix, FusedInput::Plain)?);
+        }
+        let [rows, columns] = [shapes.ffn, shapes.width];
+        let first = Matrix {
+            encoding,
+            rows,
+            columns,
+        };
+        cases.extend(fused_cases(device, first, FusedInput::NormShift)?);
+        let head = Matrix {
+            rows: shapes.vocab,
+            ..first
+        }
+        .within_any_binding();
+        cases.extend(fused_cases(device, head, FusedInput::Norm)?);
+    }
+    Ok(cases)
+}
+
+fn fused_cases(device: &Device, matrix: Matrix, input: FusedInput) -> Result<Vec<Case>, Error> {
+    let numbers = match matrix.encoding.has_integers() {
+        true => &[(0, "f32"), (1, "q8")][..],
+        false => &[(0, "f32")],
+    };
+    let mut cases = Vec::new();
+    for &(digits, number) in numbers {
+        for (subgroup, level) in [(false, "plain"), (true, "subgroup")] {
+            let lanes = if subgroup {
+                device.subgroup.clamp(1, LANES)
+            } else {
+                LANES
+            };
+            let matvec = FusedMatvec {
+                encodings: vec![matrix.encoding],
+                spans: matrix.encoding.spans(matrix.columns) as u32,
+                input,
+                subgroup,
+                lanes,
+                rows: 2,
+                workgroup: 128,
+                depth: 2,
+                digits,
+            };
+            cases.push(fused_case(&matvec, matrix, &format!("{number}/{level}"))?);
+        }
+    }
+    Ok(cases)
+}
+
+/// Invocations that share rows, where subgroups are large enough.
+const LANES: u32 = 16;
+
+fn fused_case(matvec: &FusedMatvec, matrix: Matrix, form: &str) -> Result<Case, Error> {
+    let Matrix {
+        encoding,
+        rows,
+        columns,
+    } = matrix;
+    let width = columns as u32 / 4;
+    let norm = NormParams {
+        weight: 0,
+        bias: width,
+        epsilon: 1e-5,
+        padding: 0,
+    };
+    let (before, mix) = match matvec.input {
+        FusedInput::Plain => ("product", NO_MIX),
+        FusedInput::Norm => ("norm", NO_MIX),
+        FusedInput::NormShift => ("norm+shift", 2 * width),
+    };
+    let job = Job {
+        mix,
+        ..job(&matrix)
+    };
+    let mut inputs = vec![
+        Input::Rows(1),
+        Input::uniform(&pad_jobs(&[job])),
+        Input::numbers(3 * columns), // the norm's weight and bias, the mix
+        Input::Weights(vec![matrix]),
+        Input::numbers(columns),
+        Input::Room(4 * rows as u64),
+    ];
+    if matvec.input != FusedInput::Plain {
+        inputs.push(Input::uniform(&norm));
+    }
+    if matvec.input == FusedInput::NormShift {
+        inputs.extend([Input::numbers(columns), Input::Room(4 * columns as u64)]);
+    }
+    Ok(Case {
+        group: "fused_matvec",
+        name: format!("{}/{rows}x{columns}/{before}/{form}", encoding.name()),
+        kernel: matvec.kernel()?,
+        inputs,
+        workgroups: Workgroups::Linear(matvec.workgroups(rows as u32)),
+        work: product_work(&matrix, 1),
+    })
+}
+
+/// A product with one matrix, the first of its buffer.
+pub(super) fn job(matrix: &Matrix) -> Job {
+    let Matrix {
+        encoding,
+        rows,
+        columns,
+    } = *matrix;
+    Job {
+        weights_stride: (encoding.row_bytes(columns) / VEC4_BYTES) as u32,
+        rows: rows as u32,
+        spans: encoding.spans(columns) as u32,
+        input_stride: columns as u32 / 4,
+        mix: NO_MIX,
+        output_stride: rows as u32,
+        ..Job::zeroed()
+    }
+}
+
+/// The work of a product, whose activations are 32-bit floats.
+pub(super) fn product_work(matrix: &Matrix, tokens: usize) -> Work {
+    Work {
+        flops: matrix.flops(tokens),
+        bytes: matrix.bytes() as f64 + bytes_of_numbers(tokens * (matrix.rows + matrix.columns)),
+    }
+}

@@ -1,0 +1,145 @@
+//! What happens row by row: look-ups and norms.
+
+use thalweg_gpu::{Work, Workgroups};
+use thalweg_shaders::kernels::{
+    Embedding, EmbeddingParams, LayerNorm, LayerNormParams, NormMix, NormMixParams, Number,
+};
+use thalweg_shaders::{Encoding, Error, VEC4_BYTES};
+
+use super::{Case, Input, Matrix, Shapes, bytes_of_numbers};
+
+const EPSILON: f32 = 1e-5;
+
+/// `embedding`: every encoding, one token and many.
+pub(super) fn embedding(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    let Shapes { width, vocab, .. } = *shapes;
+    let mut cases = Vec::new();
+    for encoding in Encoding::ALL {
+        let (row_bytes, spans) = (encoding.row_bytes(width), encoding.spans(width) as u32);
+        let table = Matrix {
+            encoding,
+            rows: vocab,
+            columns: width,
+        }
+        .within_any_binding();
+        let params = EmbeddingParams {
+            first_token: 0,
+            token_count: table.rows as u32,
+            row_stride: (row_bytes / VEC4_BYTES) as u32,
+            spans,
+            weights: 0,
+            width: width as u32 / 4,
+        };
+        for tokens in one_and_many(shapes) {
+            let kernel = Embedding { encoding };
+            cases.push(Case {
+                group: "embedding",
+                name: format!("{}/{width}/{tokens}", encoding.name()),
+                kernel: kernel.kernel()?,
+                inputs: vec![
+                    Input::Rows(tokens),
+                    Input::uniform(&params),
+                    Input::Tokens(tokens, table.rows),
+                    Input::Weights(vec![table]),
+                    Input::Room(4 * (tokens * width) as u64),
+                ],
+                workgroups: Workgroups::Grid(kernel.workgroups(spans, tokens as u32)),
+                work: Work {
+                    flops: 2.0 * (tokens * width) as f64,
+                    bytes: (tokens * row_bytes) as f64 + bytes_of_numbers(tokens * width),
+                },
+            });
+        }
+    }
+    Ok(cases)
+}
+
+/// `layer_norm`: one token and many.
+pub(super) fn layer_norm(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    let width = shapes.width;
+    let params = LayerNormParams {
+        width: width as u32 / 4,
+        weight: 0,
+        bias: width as u32 / 4,
+        epsilon: EPSILON,
+    };
+    one_and_many(shapes)
+        .map(|tokens| {
+            Ok(Case {
+                group: "layer_norm",
+                name: format!("{width}/{tokens}"),
+                kernel: LayerNorm.kernel()?,
+                inputs: vec![
+                    Input::Rows(tokens),
+                    Input::uniform(&params),
+                    Input::numbers(2 * width),
+                    Input::numbers(tokens * width),
+                    Input::Room(4 * (tokens * width) as u64),
+                ],
+                workgroups: Workgroups::Grid(LayerNorm.workgroups(tokens as u32)),
+                work: Work {
+                    flops: NORM_FLOPS * (tokens * width) as f64,
+                    bytes: bytes_of_numbers(2 * (tokens + 1) * width),
+                },
+            })
+        })
+        .collect()
+}
+
+/// Operations of a norm for each number: sum, difference, square, sum, scale, weight, bias.
+const NORM_FLOPS: f64 = 7.0;
+
+/// `norm_mix`: the mixtures of channel mixing and of time mixing, one token and many, in both numbers.
+pub(super) fn norm_mix(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    let mut cases = Vec::new();
+    for mixes in NormMix::MIXES {
+        for output in [Number::F32, Number::F16] {
+            for tokens in one_and_many(shapes) {
+                cases.push(norm_mix_case(
+                    NormMix { mixes, output },
+                    shapes.width,
+                    tokens,
+                )?);
+            }
+        }
+    }
+    Ok(cases)
+}
+
+fn norm_mix_case(kernel: NormMix, width: usize, tokens: usize) -> Result<Case, Error> {
+    let (mixes, numbers) = (kernel.mixes as usize, tokens * width);
+    let stored_bytes = match kernel.output {
+        Number::F32 => 4 * mixes * numbers,
+        Number::F16 => 2 * mixes * numbers,
+    };
+    let params = NormMixParams {
+        width: width as u32 / 4,
+        weight: 0,
+        bias: width as u32 / 4,
+        epsilon: EPSILON,
+        mixes: width as u32 / 2,
+        mix_stride: numbers as u32 / 4,
+    };
+    Ok(Case {
+        group: "norm_mix",
+        name: format!("{mixes}x{width}/{tokens}/{}", kernel.output.name()),
+        kernel: kernel.kernel()?,
+        inputs: vec![
+            Input::Rows(tokens),
+            Input::uniform(&params),
+            Input::numbers((2 + mixes) * width),
+            Input::numbers(numbers),
+            Input::Room(stored_bytes as u64),
+            Input::numbers(width),
+        ],
+        workgroups: Workgroups::Grid(kernel.workgroups(tokens as u32)),
+        work: Work {
+            flops: (NORM_FLOPS + 3.0 * mixes as f64) * numbers as f64,
+            bytes: bytes_of_numbers(numbers + (4 + mixes) * width) + stored_bytes as f64,
+        },
+    })
+}
+
+fn one_and_many(shapes: &Shapes) -> impl Iterator<Item = usize> {
+    [1].into_iter().chain(shapes.tokens.iter().copied())
+}
