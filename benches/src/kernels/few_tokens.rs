@@ -2,8 +2,9 @@
 
 use bytemuck::Zeroable;
 use thalweg_gpu::{Work, Workgroups};
+use thalweg_rwkv::{Activations, Tuning};
 use thalweg_shaders::kernels::{
-    FusedInput, FusedMatvec, Job, Matvec, NO_MIX, NormParams, pad_jobs,
+    FusedInput, FusedMatrix, FusedMatvec, Job, Matvec, NO_MIX, NormParams, pad_jobs,
 };
 use thalweg_shaders::{Encoding, Error, VEC4_BYTES};
 
@@ -80,26 +81,31 @@ pub(super) fn fused_matvec(device: &Device, shapes: &Shapes) -> Result<Vec<Case>
 
 fn fused_cases(device: &Device, matrix: Matrix, input: FusedInput) -> Result<Vec<Case>, Error> {
     let numbers = match matrix.encoding.has_integers() {
-        true => &[(0, "f32"), (1, "q8")][..],
-        false => &[(0, "f32")],
+        true => &[(0, "f32", Activations::F32), (1, "q8", Activations::Q8)][..],
+        false => &[(0, "f32", Activations::F32)],
     };
     let mut cases = Vec::new();
-    for &(digits, number) in numbers {
-        for (subgroup, level) in [(false, "plain"), (true, "subgroup")] {
-            let lanes = if subgroup {
-                device.subgroup.clamp(1, LANES)
-            } else {
-                LANES
-            };
+    for &(digits, number, activations) in numbers {
+        let tuning = Tuning::of(activations);
+        let sharing = match input {
+            FusedInput::Norm => tuning.head,
+            FusedInput::NormShift => tuning.ffn_key,
+            FusedInput::Plain if matrix.rows == matrix.columns => tuning.output,
+            FusedInput::Plain => tuning.ffn_value,
+        };
+        for (shuffled, level) in [(0, "plain"), (device.subgroup.clamp(1, 32), "subgroup")] {
             let matvec = FusedMatvec {
-                encodings: vec![matrix.encoding],
+                matrices: vec![FusedMatrix {
+                    encoding: matrix.encoding,
+                    rows: matrix.rows as u32,
+                }],
                 spans: matrix.encoding.spans(matrix.columns) as u32,
                 input,
-                subgroup,
-                lanes,
-                rows: 2,
-                workgroup: 128,
-                depth: 2,
+                shuffled,
+                lanes: sharing.lanes,
+                rows: sharing.rows,
+                workgroup: sharing.workgroup,
+                depth: sharing.depth,
                 digits,
             };
             cases.push(fused_case(&matvec, matrix, &format!("{number}/{level}"))?);
@@ -107,9 +113,6 @@ fn fused_cases(device: &Device, matrix: Matrix, input: FusedInput) -> Result<Vec
     }
     Ok(cases)
 }
-
-/// Invocations that share rows, where subgroups are large enough.
-const LANES: u32 = 16;
 
 fn fused_case(matvec: &FusedMatvec, matrix: Matrix, form: &str) -> Result<Case, Error> {
     let Matrix {
@@ -152,7 +155,7 @@ fn fused_case(matvec: &FusedMatvec, matrix: Matrix, form: &str) -> Result<Case, 
         name: format!("{}/{rows}x{columns}/{before}/{form}", encoding.name()),
         kernel: matvec.kernel()?,
         inputs,
-        workgroups: Workgroups::Linear(matvec.workgroups(rows as u32)),
+        workgroups: Workgroups::Linear(matvec.workgroups()),
         work: product_work(&matrix, 1),
     })
 }

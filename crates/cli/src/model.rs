@@ -198,7 +198,7 @@ impl Compute<'_> {
         let found = self.found_tuning(context, file)?;
         let mut tuning = match found {
             Some(tuning) => tuning,
-            None => suitable_tuning(context, &Hyperparameters::from_gguf(file)?),
+            None => self.suitable_tuning(context, file)?,
         };
         if let Some(chunk_size) = chunk_size {
             tuning.chunk = chunk_size.tokens() as u32;
@@ -224,8 +224,25 @@ impl Compute<'_> {
                     .to_owned(),
             ));
         };
-        let tuning = suitable_tuning(context, &Hyperparameters::from_gguf(file)?);
+        let tuning = self.suitable_tuning(context, file)?;
         load(context, file, self.options(tuning))
+    }
+
+    /// What suits such a device: the largest chunk that still brings a gain, as far as it fits.
+    fn suitable_tuning(&self, context: &Context, file: &GgufFile) -> Result<Tuning, Failure> {
+        let tokens = match context.adapter() {
+            Adapter { software: true, .. } => 64,
+            Adapter {
+                kind: AdapterKind::Discrete,
+                ..
+            } => 512,
+            _ => 256,
+        };
+        let largest = GpuModel::largest_chunk(&Hyperparameters::from_gguf(file)?, context.limits());
+        Ok(Tuning {
+            chunk: tokens.min(largest) as u32,
+            ..Tuning::of(self.flags.activations.into())
+        })
     }
 
     fn options(&self, tuning: Tuning) -> GpuOptions {
@@ -345,21 +362,4 @@ fn load(context: &Arc<Context>, file: &GgufFile, options: GpuOptions) -> Result<
             &mut on_progress,
         )?)
     })
-}
-
-/// What suits such a device: the largest chunk that still brings a gain, as far as it fits.
-fn suitable_tuning(context: &Context, hp: &Hyperparameters) -> Tuning {
-    let tokens = match context.adapter() {
-        Adapter { software: true, .. } => 64,
-        Adapter {
-            kind: AdapterKind::Discrete,
-            ..
-        } => 512,
-        _ => 256,
-    };
-    let largest = GpuModel::largest_chunk(hp, context.limits());
-    Tuning {
-        chunk: tokens.min(largest) as u32,
-        ..Tuning::default()
-    }
 }
