@@ -10,7 +10,9 @@
 
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
+use naga::{
+    AddressSpace, CooperativeSize, Expression, Module, ShaderStage, StorageAccess, TypeInner,
+};
 use thalweg_shaders::kernels::{Binding, Kernel, Variant, registry};
 
 /// Where a kernel may be wanted.
@@ -39,17 +41,27 @@ type Expectation = (&'static str, &'static str, Variant, [(Target, Outcome); 4])
 
 /// What is expected of the kernels whose names fit; the first row that fits decides.
 #[rustfmt::skip]
-const EXPECTATIONS: [Expectation; 7] = [
+const EXPECTATIONS: [Expectation; 12] = [
     ("", "", Variant { subgroup: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
+    ("matmul_dot4.", ".32", Variant { dot4: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
     ("", "", Variant { dot4: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),
     ("", "", Variant { dot4: true, subgroup: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
+    ("matmul_dot4.", ".32", Variant { dot4: true, f16: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
+    ("matmul_dot4.", "", Variant { dot4: true, f16: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),
+    ("matmul.", ".32", Variant { f16: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
     ("", "", Variant { f16: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),
-    ("", "", Variant { f16: true, coop: true, ..Variant::PLAIN },
+    ("matmul_coop8.", "", Variant { f16: true, coop: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Refused), (Target::Browser, Refused)]),
+    ("", "", Variant { f16: true, coop: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Refused), (Target::Dx12, Refused), (Target::Browser, Refused)]),
     ("matmul.", ".32", Variant::PLAIN,
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
     ("", "", Variant::PLAIN,
@@ -167,6 +179,7 @@ fn translate(
                 .map_err(|error| error.to_string())
         }
         Target::Metal => {
+            suits_metal_matrices(module)?;
             let options = msl::Options {
                 lang_version: (2, 4),
                 ..msl::Options::default()
@@ -196,6 +209,46 @@ fn translate(
         }
         Target::Browser => within_browser_limits(kernel),
     }
+}
+
+/// Metal's matrices have 8 rows and columns, and are loaded from and stored to scalars; naga translates others, too, into
+/// what does not compile.
+fn suits_metal_matrices(module: &Module) -> Result<(), String> {
+    for (_, ty) in module.types.iter() {
+        match ty.inner {
+            TypeInner::CooperativeMatrix { columns, rows, .. }
+                if [columns, rows] != [CooperativeSize::Eight; 2] =>
+            {
+                return Err(format!("{columns:?} x {rows:?}"));
+            }
+            _ => {}
+        }
+    }
+    let functions = module.functions.iter().map(|(_, function)| function);
+    let entry_points = module.entry_points.iter().map(|entry| &entry.function);
+    for function in functions.chain(entry_points) {
+        for (_, expression) in function.expressions.iter() {
+            let Expression::CooperativeLoad { data, .. } = expression else {
+                continue;
+            };
+            let Expression::Access { base, .. } = function.expressions[data.pointer] else {
+                return Err(format!("{:?}", function.expressions[data.pointer]));
+            };
+            let Expression::GlobalVariable(variable) = function.expressions[base] else {
+                return Err(format!("{:?}", function.expressions[base]));
+            };
+            let TypeInner::Array { base, .. } =
+                module.types[module.global_variables[variable].ty].inner
+            else {
+                return Err("loaded from no array".to_owned());
+            };
+            let element = &module.types[base].inner;
+            if !matches!(element, TypeInner::Scalar(_)) {
+                return Err(format!("loaded from {element:?}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn within_browser_limits(kernel: &Kernel) -> Result<(), String> {

@@ -1,4 +1,7 @@
-// Matrix times many tokens, in f32: a workgroup of BLOCK_SIZE x BLOCK_SIZE invocations computes a tile of
+{% if operand == "f16" or output == "f16" %}
+enable f16;
+{% endif %}
+// Matrix times many tokens, {{ "operands rounded to f16, sums in f32" if operand == "f16" else "in f32" }}: a workgroup of BLOCK_SIZE x BLOCK_SIZE invocations computes a tile of
 // {{ tile_rows }} BLOCK_SIZE rows by {{ tile_tokens }} BLOCK_SIZE tokens, {{ tile_rows }} x {{ tile_tokens }} outputs each, over 16 columns at a time, which it decodes
 // into workgroup memory. Twin: twins::matmul.
 {% include "jobs.wgsl" %}
@@ -6,8 +9,8 @@ override BLOCK_SIZE = 16u;
 
 const STRIDE = 5u; // vec4s from row to row: 16 columns and a gap, so that neighbouring rows lie in different banks
 
-var<workgroup> weight_tile: array<vec4<f32>, {{ tile_rows }}u * BLOCK_SIZE * STRIDE>; // [rows, columns]
-var<workgroup> input_tile: array<vec4<f32>, {{ tile_tokens }}u * BLOCK_SIZE * STRIDE>; // [tokens, columns]
+var<workgroup> weight_tile: array<vec4<{{ operand }}>, {{ tile_rows }}u * BLOCK_SIZE * STRIDE>; // [rows, columns]
+var<workgroup> input_tile: array<vec4<{{ operand }}>, {{ tile_tokens }}u * BLOCK_SIZE * STRIDE>; // [tokens, columns]
 
 @compute @workgroup_size(BLOCK_SIZE, BLOCK_SIZE)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -41,7 +44,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if (decodes) {
             let decoded = decode(packed, span, {{ half }}u);
             {% for i in range(4) %}
-            weight_tile[local * STRIDE + {{ i }}u] = decoded.scale * decoded.quants[{{ i }}] + decoded.offset;
+            weight_tile[local * STRIDE + {{ i }}u] = vec4<{{ operand }}>(decoded.scale * decoded.quants[{{ i }}] + decoded.offset);
             {% endfor %}
             {% if half == 1 %}
             packed = fetch(row, job.spans, min(span + 1u, job.spans - 1u));
@@ -55,13 +58,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         workgroupBarrier();
         for (var k = 0u; k < 4u; k++) {
             {% for t in range(tile_tokens) %}
-            let x{{ t }} = input_tile[(thread_token + {{ t }}u * BLOCK_SIZE) * STRIDE + k];
+            let x{{ t }} = vec4<f32>(input_tile[(thread_token + {{ t }}u * BLOCK_SIZE) * STRIDE + k]);
             {% endfor %}
             {% for c in "xyzw" %}
             let inputs_{{ c }} = vec{{ tile_tokens }}<f32>({% for t in range(tile_tokens) %}x{{ t }}.{{ c }}, {% endfor %});
             {% endfor %}
             {% for r in range(tile_rows) %}
-            let w{{ r }} = weight_tile[(thread_row + {{ r }}u * BLOCK_SIZE) * STRIDE + k];
+            let w{{ r }} = vec4<f32>(weight_tile[(thread_row + {{ r }}u * BLOCK_SIZE) * STRIDE + k]);
             {% for c in "xyzw" %}
             part{{ r }} = fma(vec{{ tile_tokens }}<f32>(w{{ r }}.{{ c }}), inputs_{{ c }}, part{{ r }});
             {% endfor %}

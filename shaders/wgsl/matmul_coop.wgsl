@@ -10,9 +10,12 @@ const TILE_TOKENS = {{ subgroup_tokens * tokens * size }}u;
 const WORKGROUP = {{ subgroup_rows * subgroup_tokens * subgroup }}u;
 const STEP = {{ steps * 8 }}u; // vec4s of a row's columns in a step
 const STRIDE = STEP + 2u;      // vec4s from row to row of a tile: the gap spreads rows over the banks
+{% set elements = 4 if size == 8 else 1 %}
+const ELEMENTS = {{ elements }}u; // of a tile in a vec4: Metal, whose matrices are 8x8, loads them from scalars only
 
-var<workgroup> weight_tile: array<vec4<f16>, {{ subgroup_rows * rows * size * (steps * 8 + 2) }}>; // [rows, columns]
-var<workgroup> input_tile: array<vec4<f16>, {{ subgroup_tokens * tokens * size * (steps * 8 + 2) }}>; // [tokens, columns]
+{% set element = "f16" if size == 8 else "vec4<f16>" %}
+var<workgroup> weight_tile: array<{{ element }}, {{ elements * subgroup_rows * rows * size * (steps * 8 + 2) }}>; // [rows, columns]
+var<workgroup> input_tile: array<{{ element }}, {{ elements * subgroup_tokens * tokens * size * (steps * 8 + 2) }}>; // [tokens, columns]
 var<workgroup> sums: array<f32, {{ subgroup_rows * subgroup_tokens * size * size }}>; // a matrix of each subgroup: [tokens, rows]
 
 {% set workgroup = subgroup_rows * subgroup_tokens * subgroup %}
@@ -35,6 +38,19 @@ var<workgroup> sums: array<f32, {{ subgroup_rows * subgroup_tokens * size * size
         {% endfor %}
 {% endmacro %}
 
+{% for tile in ["weight_tile", "input_tile"] %}
+// Vec4 `at` of the tile.
+fn set_{{ tile }}(at: u32, value: vec4<f16>) {
+    {% if size == 8 %}
+    {% for c in range(4) %}
+    {{ tile }}[4u * at + {{ c }}u] = value[{{ c }}];
+    {% endfor %}
+    {% else %}
+    {{ tile }}[at] = value;
+    {% endif %}
+}
+
+{% endfor %}
 // vec4 `index` of a span's 32 columns of a token's input.
 fn load_input(job: Job, token: u32, span: u32, index: u32) -> vec4<f16> {
     let column = (first_column(span) + (index / 4u) * HALF_STRIDE) / 4u + index % 4u;
@@ -86,7 +102,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 {% for half in range(2) %}
                 let decoded{{ half }} = decode(packed{{ l }}, of_span, {{ half }}u);
                 {% for c in range(4) %}
-                weight_tile[at + {{ 4 * half + c }}u] = {% if steps > 1 %}used * {% endif %}vec4<f16>(decoded{{ half }}.scale * decoded{{ half }}.quants[{{ c }}] + decoded{{ half }}.offset);
+                set_weight_tile(at + {{ 4 * half + c }}u, {% if steps > 1 %}used * {% endif %}vec4<f16>(decoded{{ half }}.scale * decoded{{ half }}.quants[{{ c }}] + decoded{{ half }}.offset));
                 {% endfor %}
                 {% endfor %}
             }
@@ -95,7 +111,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         {% for l in range(input_loads) %}
         {
             let i = local + {{ l * workgroup }}u;
-            input_tile[(i / STEP) * STRIDE + i % STEP] = input{{ l }};
+            set_input_tile((i / STEP) * STRIDE + i % STEP, input{{ l }});
         }
         {% endfor %}
         workgroupBarrier();
@@ -104,10 +120,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         {% for k in range(steps * 32 // size) %}
         {
             {% for t in range(tokens) %}
-            let x{{ t }} = coopLoad<coop_mat{{ size }}x{{ size }}<f16, B>>(&input_tile[(subgroup_token + {{ t * size }}u) * STRIDE + {{ k * size // 4 }}u], STRIDE);
+            let x{{ t }} = coopLoad<coop_mat{{ size }}x{{ size }}<f16, B>>(&input_tile[ELEMENTS * ((subgroup_token + {{ t * size }}u) * STRIDE + {{ k * size // 4 }}u)], ELEMENTS * STRIDE);
             {% endfor %}
             {% for r in range(rows) %}
-            let w{{ r }} = coopLoadT<coop_mat{{ size }}x{{ size }}<f16, A>>(&weight_tile[(subgroup_row + {{ r * size }}u) * STRIDE + {{ k * size // 4 }}u], STRIDE);
+            let w{{ r }} = coopLoadT<coop_mat{{ size }}x{{ size }}<f16, A>>(&weight_tile[ELEMENTS * ((subgroup_row + {{ r * size }}u) * STRIDE + {{ k * size // 4 }}u)], ELEMENTS * STRIDE);
             {% for t in range(tokens) %}
             sum{{ r }}_{{ t }} = coopMultiplyAdd(w{{ r }}, x{{ t }}, sum{{ r }}_{{ t }});
             {% endfor %}

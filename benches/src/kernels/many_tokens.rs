@@ -3,34 +3,75 @@
 use bytemuck::Zeroable;
 use thalweg_gpu::{Work, Workgroups};
 use thalweg_shaders::kernels::{
-    AddParts, AddPartsParams, CoopTile, Job, Matmul, MatmulCoop, Number, pad_jobs,
+    AddParts, AddPartsParams, CoopTile, Job, Matmul, MatmulCoop, MatmulDot4, Number, pad_jobs,
 };
 use thalweg_shaders::{Encoding, Error};
 
 use super::few_tokens::{job, product_work};
 use super::{Case, Device, Input, Matrix, Shapes, bytes_of_numbers};
 
-/// `matmul`: every encoding, shape and block size, in 32-bit floats.
+/// `matmul`: every encoding, shape and block size, in 32-bit floats and in tiles of 16-bit ones.
 pub(super) fn matmul(shapes: &Shapes) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for (matrix, tokens) in products(shapes) {
         for block_size in Matmul::BLOCK_SIZES {
-            let matmul = Matmul {
-                encoding: matrix.encoding,
-                block_size,
-            };
-            cases.push(Case {
-                group: "matmul",
-                name: format!("{}/block {block_size}", name(&matrix, tokens)),
-                kernel: matmul.kernel()?,
-                inputs: inputs(&matrix, tokens, Number::F32),
-                workgroups: Workgroups::Grid(matmul.workgroups(
-                    1,
-                    matrix.rows as u32,
-                    tokens as u32,
-                )),
-                work: product_work(&matrix, tokens),
-            });
+            for operand in [Number::F32, Number::F16] {
+                let matmul = Matmul {
+                    encoding: matrix.encoding,
+                    block_size,
+                    operand,
+                    output: Number::F32,
+                };
+                let name = format!(
+                    "{}/block {block_size}/{}",
+                    name(&matrix, tokens),
+                    operand.name()
+                );
+                let grid = matmul.workgroups(1, matrix.rows as u32, tokens as u32);
+                cases.push(Case {
+                    group: "matmul",
+                    name,
+                    kernel: matmul.kernel()?,
+                    inputs: inputs(&matrix, tokens, operand),
+                    workgroups: Workgroups::Grid(grid),
+                    work: product_work(&matrix, tokens),
+                });
+            }
+        }
+    }
+    Ok(cases)
+}
+
+/// `matmul_dot4`: every encoding of integers, shape and block size, on inputs of both sizes.
+pub(super) fn matmul_dot4(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    let mut cases = Vec::new();
+    for (matrix, tokens) in products(shapes) {
+        if !matrix.encoding.has_integers() {
+            continue;
+        }
+        for block_size in Matmul::BLOCK_SIZES {
+            for input in [Number::F32, Number::F16] {
+                let matmul = MatmulDot4 {
+                    encoding: matrix.encoding,
+                    block_size,
+                    input,
+                    output: Number::F32,
+                };
+                let name = format!(
+                    "{}/block {block_size}/{}",
+                    name(&matrix, tokens),
+                    input.name()
+                );
+                let grid = matmul.workgroups(1, matrix.rows as u32, tokens as u32);
+                cases.push(Case {
+                    group: "matmul_dot4",
+                    name,
+                    kernel: matmul.kernel()?,
+                    inputs: inputs(&matrix, tokens, input),
+                    workgroups: Workgroups::Grid(grid),
+                    work: product_work(&matrix, tokens),
+                });
+            }
         }
     }
     Ok(cases)

@@ -46,6 +46,7 @@ pub fn cases(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     cases.extend(few_tokens::matvec(shapes)?);
     cases.extend(few_tokens::fused_matvec(device, shapes)?);
     cases.extend(many_tokens::matmul(shapes)?);
+    cases.extend(many_tokens::matmul_dot4(shapes)?);
     cases.extend(many_tokens::matmul_coop(device, shapes)?);
     cases.extend(many_tokens::add_parts(shapes)?);
     cases.extend(heads::removal_key(shapes)?);

@@ -47,12 +47,13 @@ pub(crate) struct ComputeFlags {
     #[command(flatten)]
     pub(crate) device: DeviceFlags,
 
-    /// Arithmetic of prompts: fast rounds operands to 16 bits where a GPU has matrix units [default: fast to generate,
-    /// chat and bench, exact for numbers: logits and perplexity]
+    /// Arithmetic of prompts: fast rounds operands to 16 bits where a GPU has such floats [default: fast to generate,
+    /// chat and bench on matrix units, else exact]
     #[arg(long, value_enum)]
     pub(crate) precision: Option<Precision>,
 
-    /// What matrices meet when a GPU reads a single token: q8 rounds activations to 8 bits, 16 of them sharing a scale
+    /// What matrices meet on a GPU, but for prompts on matrix units: q8 rounds activations to 8 bits, 16 of them sharing
+    /// a scale
     #[arg(long, value_enum, default_value_t = Activations::F32)]
     pub(crate) activations: Activations,
 

@@ -163,9 +163,7 @@ impl Compute<'_> {
         block_size: Option<u32>,
     ) -> Result<Model, Failure> {
         if self.flags.precision == Some(Precision::Fast) && self.precision() == Precision::Exact {
-            output::note(
-                "--precision fast is for GPUs with cooperative matrices: this runs exactly",
-            );
+            output::note("--precision fast is for GPUs with 16-bit floats: this runs exactly");
         }
         let model = CpuModel::load(file)?;
         if self.flags.check_tensors {
@@ -309,12 +307,17 @@ impl Compute<'_> {
         )
     }
 
-    /// The arithmetic that is used: exact where there are no matrix units to be fast on.
+    /// The arithmetic that is used: exact where there are no 16-bit floats and, unless told, where there are no matrix
+    /// units to be fast on.
     fn precision(&self) -> Precision {
-        match &self.context {
-            Some(context) if context.has(Feature::Coop) => {
-                self.flags.precision.unwrap_or(self.default_precision)
-            }
+        let has = |feature| {
+            self.context
+                .as_ref()
+                .is_some_and(|context| context.has(feature))
+        };
+        match self.flags.precision {
+            None if has(Feature::Coop) => self.default_precision,
+            Some(precision) if has(Feature::F16) => precision,
             _ => Precision::Exact,
         }
     }

@@ -96,7 +96,7 @@ impl MatmulCoop {
         } = tile;
         let [tile_rows, tile_tokens] = tile.extent(size);
         let name = format!(
-            "matmul_coop.{}.{tile_rows}x{tile_tokens}.{}",
+            "matmul_coop{size}.{}.{tile_rows}x{tile_tokens}.{}",
             encoding.name(),
             output.name()
         );

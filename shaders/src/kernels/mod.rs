@@ -13,6 +13,7 @@ mod embedding;
 mod fused_matvec;
 mod layer_norm;
 mod matmul_coop;
+mod matmul_dot4;
 mod norm_mix;
 mod product;
 mod template;
@@ -26,6 +27,7 @@ pub use embedding::{Embedding, EmbeddingParams};
 pub use fused_matvec::{FusedInput, FusedMatrix, FusedMatvec, NormParams};
 pub use layer_norm::{LayerNorm, LayerNormParams};
 pub use matmul_coop::{CoopTile, MatmulCoop};
+pub use matmul_dot4::MatmulDot4;
 pub use norm_mix::{NormMix, NormMixParams};
 pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
 pub use template::templates_hash;
@@ -54,7 +56,7 @@ pub struct Kernel {
 }
 
 /// What a kernel asks of the device beyond WGSL 1.0 and the limits that every WebGPU device has: 8 storage bindings,
-/// 16 KiB of workgroup memory, 256 invocations (only [`Matmul`] with a block size of 32 asks for 1,024).
+/// 16 KiB of workgroup memory, 256 invocations (only [`Matmul`] and [`MatmulDot4`] with a block size of 32 ask for 1,024).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Variant {
     /// Subgroup operations.
@@ -95,10 +97,28 @@ impl Number {
         }
     }
 
+    /// Bytes of one.
+    fn bytes(self) -> u32 {
+        match self {
+            Number::F32 => 4,
+            Number::F16 => 2,
+        }
+    }
+
+    /// Four of them in WGSL.
+    fn vec4(self) -> String {
+        format!("vec4<{}>", self.name())
+    }
+
     /// What it asks of the device.
     fn variant(self) -> Variant {
+        Number::variant_of([self])
+    }
+
+    /// What several ask of the device.
+    fn variant_of<const N: usize>(numbers: [Number; N]) -> Variant {
         Variant {
-            f16: self == Number::F16,
+            f16: numbers.contains(&Number::F16),
             ..Variant::PLAIN
         }
     }
@@ -161,28 +181,45 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
                 .kernel()?,
             );
         }
-        for block_size in Matmul::BLOCK_SIZES {
-            kernels.push(
-                Matmul {
+        kernels.extend(many_tokens(encoding)?);
+    }
+    Ok(kernels)
+}
+
+/// The products with many tokens.
+fn many_tokens(encoding: Encoding) -> Result<Vec<Kernel>, Error> {
+    use Number::{F16, F32};
+    let mut kernels = Vec::new();
+    for block_size in Matmul::BLOCK_SIZES {
+        for (operand, output) in [(F32, F32), (F16, F32), (F16, F16)] {
+            let matmul = Matmul {
+                encoding,
+                block_size,
+                operand,
+                output,
+            };
+            kernels.push(matmul.kernel()?);
+            if encoding.has_integers() {
+                let matmul = MatmulDot4 {
                     encoding,
                     block_size,
-                }
-                .kernel()?,
-            );
-        }
-        for tile in CoopTile::ALL {
-            for output in [Number::F32, Number::F16] {
-                kernels.push(
-                    MatmulCoop {
-                        encoding,
-                        size: 16,
-                        subgroup: 32,
-                        tile,
-                        output,
-                    }
-                    .kernel()?,
-                );
+                    input: operand,
+                    output,
+                };
+                kernels.push(matmul.kernel()?);
             }
+        }
+    }
+    for tile in CoopTile::ALL {
+        for (size, output) in [(16, F32), (16, F16), (8, F32), (8, F16)] {
+            let matmul = MatmulCoop {
+                encoding,
+                size,
+                subgroup: 32,
+                tile,
+                output,
+            };
+            kernels.push(matmul.kernel()?);
         }
     }
     Ok(kernels)

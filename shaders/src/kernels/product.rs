@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use minijinja::context;
 
 use super::template::render;
-use super::{Binding, Kernel, Variant};
+use super::{Binding, Kernel, Number, Variant};
 use crate::{Encoding, Error};
 
 /// One matrix of a dispatch, which may take several as long as they share their encoding and their buffers.
@@ -108,7 +108,7 @@ pub(super) const BINDINGS: &[Binding] = &[
 ];
 
 /// A matrix times one or a few tokens. Bindings: rows, jobs, vectors, weights, input, out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Matvec {
     /// How the matrices are encoded.
     pub encoding: Encoding,
@@ -165,12 +165,16 @@ impl Matvec {
 }
 
 /// A matrix times many tokens. Bindings: rows, jobs, vectors, weights, input, out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Matmul {
     /// How the matrices are encoded.
     pub encoding: Encoding,
     /// Invocations a side of the workgroup: one of [`Matmul::BLOCK_SIZES`].
     pub block_size: u32,
+    /// What inputs are stored as, and what they and the weights are rounded to; products and sums are f32.
+    pub operand: Number,
+    /// What the results are stored as.
+    pub output: Number,
 }
 
 impl Matmul {
@@ -180,8 +184,8 @@ impl Matmul {
     pub const DEFAULT_BLOCK_SIZE: u32 = 16;
 
     /// Rows and tokens that an invocation computes. Its tiles must fit into 16 KiB of workgroup memory.
-    fn outputs(&self) -> [u32; 2] {
-        if self.block_size < 32 { [8, 4] } else { [4, 2] }
+    pub(super) fn outputs(block_size: u32) -> [u32; 2] {
+        if block_size < 32 { [8, 4] } else { [4, 2] }
     }
 
     /// The kernel.
@@ -192,13 +196,23 @@ impl Matmul {
         let Matmul {
             encoding,
             block_size,
+            operand,
+            output,
         } = *self;
-        let name = format!("matmul.{}.{block_size}", encoding.name());
-        let [tile_rows, tile_tokens] = self.outputs();
-        let values = context! { encodings => [encoding.template()], max_jobs => MAX_JOBS, tile_rows, tile_tokens, hidden_scale => HIDDEN_SCALE, input => "vec4<f32>", output => "f32" };
-        let row_bytes = 5 * 16;
+        let name = format!(
+            "matmul.{}.{}.{}.{block_size}",
+            encoding.name(),
+            operand.name(),
+            output.name()
+        );
+        let [tile_rows, tile_tokens] = Matmul::outputs(block_size);
+        let values = context! {
+            encodings => [encoding.template()], max_jobs => MAX_JOBS, tile_rows, tile_tokens, hidden_scale => HIDDEN_SCALE,
+            input => operand.vec4(), operand => operand.name(), output => output.name(),
+        };
+        let row_bytes = 5 * 4 * operand.bytes();
         Ok(Kernel {
-            variant: Variant::PLAIN,
+            variant: Number::variant_of([operand, output]),
             wgsl: render(&name, "matmul.wgsl", values)?,
             bindings: BINDINGS,
             constants: vec![("BLOCK_SIZE", block_size.into())],
@@ -209,13 +223,13 @@ impl Matmul {
     }
 
     /// Rows and tokens that a workgroup computes.
-    pub fn tile(&self) -> [u32; 2] {
-        self.outputs().map(|outputs| outputs * self.block_size)
+    pub fn tile(block_size: u32) -> [u32; 2] {
+        Matmul::outputs(block_size).map(|outputs| outputs * block_size)
     }
 
     /// The grid for `jobs` jobs, the largest of `rows` rows, and at most `tokens` tokens.
     pub fn workgroups(&self, jobs: u32, rows: u32, tokens: u32) -> [u32; 3] {
-        let [tile_rows, tile_tokens] = self.tile();
+        let [tile_rows, tile_tokens] = Matmul::tile(self.block_size);
         [rows.div_ceil(tile_rows), tokens.div_ceil(tile_tokens), jobs]
     }
 }

@@ -32,6 +32,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "layer_norm.wgsl",
     "matmul.wgsl",
     "matmul_coop.wgsl",
+    "matmul_dot4.wgsl",
     "matvec.wgsl",
     "moments.wgsl",
     "norm_mix.wgsl",

@@ -14,5 +14,6 @@ mod harness;
 mod lookup;
 mod norm;
 mod product;
+mod product_dot4;
 mod time_mix;
 mod time_mix_step;

@@ -20,7 +20,7 @@ const TOLERANCE: f32 = 2e-6;
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Matvec { columns: u32, lanes: u32 },
-    Matmul { block_size: u32 },
+    Matmul { block_size: u32, operand: Number },
     Coop(CoopTile),
 }
 
@@ -33,11 +33,10 @@ impl Form {
                 lanes,
             }
             .kernel(),
-            Form::Matmul { block_size } => Matmul {
-                encoding,
+            Form::Matmul {
                 block_size,
-            }
-            .kernel(),
+                operand,
+            } => matmul(encoding, block_size, operand).kernel(),
             Form::Coop(tile) => coop(encoding, tile, Number::F32).kernel(),
         }
         .unwrap()
@@ -55,20 +54,28 @@ impl Form {
                 1,
                 jobs,
             ],
-            Form::Matmul { block_size } => Matmul {
-                encoding,
+            Form::Matmul {
                 block_size,
-            }
-            .workgroups(jobs, rows, tokens),
+                operand,
+            } => matmul(encoding, block_size, operand).workgroups(jobs, rows, tokens),
             Form::Coop(tile) => coop(encoding, tile, Number::F32).workgroups(jobs, rows, tokens),
+        }
+    }
+
+    /// What its operands are rounded to.
+    fn operand(self) -> Number {
+        match self {
+            Form::Matvec { .. } => Number::F32,
+            Form::Matmul { operand, .. } => operand,
+            Form::Coop(_) => Number::F16,
         }
     }
 
     /// How far it may be off: f16 has 11 bits.
     fn tolerance(self) -> f32 {
-        match self {
-            Form::Coop(_) => 3e-3,
-            _ => TOLERANCE,
+        match self.operand() {
+            Number::F16 => 3e-3,
+            Number::F32 => TOLERANCE,
         }
     }
 
@@ -84,7 +91,15 @@ impl Form {
             .filter(|block_size| {
                 block_size * block_size <= context().limits().workgroup_invocations
             })
-            .map(|block_size| Form::Matmul { block_size });
+            .map(|block_size| (block_size, Number::F32));
+        let halves = context().has(Feature::F16);
+        let halves = halves.then_some((Matmul::DEFAULT_BLOCK_SIZE, Number::F16));
+        let matmuls = matmuls
+            .chain(halves)
+            .map(|(block_size, operand)| Form::Matmul {
+                block_size,
+                operand,
+            });
         let coops = has_coop().then_some(CoopTile::ALL).into_iter().flatten();
         matvecs
             .chain(matmuls)
@@ -99,6 +114,15 @@ fn has_coop() -> bool {
     context().has(Feature::Coop)
         && adapter.coop_size == Some(16)
         && adapter.subgroup_sizes == [32; 2]
+}
+
+fn matmul(encoding: Encoding, block_size: u32, operand: Number) -> Matmul {
+    Matmul {
+        encoding,
+        block_size,
+        operand,
+        output: Number::F32,
+    }
 }
 
 fn coop(encoding: Encoding, tile: CoopTile, output: Number) -> MatmulCoop {
@@ -153,9 +177,9 @@ fn product(
 ) -> Vec<f32> {
     let [vectors, input, out] = data;
     let (out, jobs_data) = (buffer(out), pad_jobs(jobs));
-    let input = match form {
-        Form::Coop(_) => buffer(&halves(input)),
-        _ => buffer(input),
+    let input = match form.operand() {
+        Number::F16 => buffer(&halves(input)),
+        Number::F32 => buffer(input),
     };
     let bindings = [
         Binding::Buffer(&rows(tokens, 0)),
@@ -359,9 +383,6 @@ fn epilogues_are_their_twins() {
 /// Squared relus stored as f16 are scaled, and bounded where that is not enough.
 #[test]
 fn squared_relus_stay_in_the_range_of_f16() {
-    if !has_coop() {
-        return assert!(!context().has(Feature::Coop) || context().adapter().coop_size != Some(16));
-    }
     let (matrix_rows, columns, tokens) = (64, 64, 16);
     let mut noise = Noise::new(6);
     let weights = noise.matrix(TensorType::F32, matrix_rows, columns);
@@ -373,30 +394,43 @@ fn squared_relus_stay_in_the_range_of_f16() {
     expected
         .iter_mut()
         .for_each(|x| *x = (*x * HIDDEN_SCALE).min(65504.0));
-    let kernel = coop(Encoding::F32, CoopTile::SMALL, Number::F16);
     let job = Job {
         epilogue: Epilogue::ReluSquared as u32,
         ..job(&weights)
     };
-    let (jobs, out) = (
-        pad_jobs(&[job]),
-        buffer(&vec![f16::NAN; tokens * matrix_rows]),
-    );
-    let bindings = [
-        Binding::Buffer(&rows(tokens, 0)),
-        Binding::Uniform(bytes_of(&jobs)),
-        Binding::Buffer(&buffer(&[0.0f32; 4])),
-        Binding::Buffer(&buffer(&weights.encoded())),
-        Binding::Buffer(&buffer(&halves(&x))),
-        Binding::Buffer(&out),
-    ];
-    let grid = kernel.workgroups(1, matrix_rows as u32, tokens as u32);
-    run(&kernel.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
-    let found = read_halves(&out);
-    let (first, rest) = found.split_at(matrix_rows);
-    assert!(first.contains(&65504.0));
-    assert_close(first, &expected[..matrix_rows], 4e-3, "beyond the range");
-    assert_close(rest, &expected[matrix_rows..], 4e-3, "squared relus");
+    let (height, count) = (matrix_rows as u32, tokens as u32);
+    let mut kernels = Vec::new();
+    if context().has(Feature::F16) {
+        let halves = Matmul {
+            output: Number::F16,
+            ..matmul(Encoding::F32, 16, Number::F16)
+        };
+        kernels.push((halves.kernel(), halves.workgroups(1, height, count)));
+    }
+    if has_coop() {
+        let coop = coop(Encoding::F32, CoopTile::SMALL, Number::F16);
+        kernels.push((coop.kernel(), coop.workgroups(1, height, count)));
+    }
+    for (kernel, grid) in kernels {
+        let (jobs, out) = (
+            pad_jobs(&[job]),
+            buffer(&vec![f16::NAN; tokens * matrix_rows]),
+        );
+        let bindings = [
+            Binding::Buffer(&rows(tokens, 0)),
+            Binding::Uniform(bytes_of(&jobs)),
+            Binding::Buffer(&buffer(&[0.0f32; 4])),
+            Binding::Buffer(&buffer(&weights.encoded())),
+            Binding::Buffer(&buffer(&halves(&x))),
+            Binding::Buffer(&out),
+        ];
+        run(&kernel.unwrap(), &bindings, Workgroups::Grid(grid));
+        let found = read_halves(&out);
+        let (first, rest) = found.split_at(matrix_rows);
+        assert!(first.contains(&65504.0));
+        assert_close(first, &expected[..matrix_rows], 4e-3, "beyond the range");
+        assert_close(rest, &expected[matrix_rows..], 4e-3, "squared relus");
+    }
 }
 
 /// Rows beyond the run's tokens may hold anything; they must not reach the results.

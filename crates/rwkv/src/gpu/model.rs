@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thalweg_gguf::GgufFile;
 use thalweg_gpu::{Context, Feature, Limits};
 use thalweg_shaders::SPAN;
-use thalweg_shaders::kernels::HEAD_SIZE;
+use thalweg_shaders::kernels::{HEAD_SIZE, Number};
 
 use super::activations::Activations as Buffers;
 use super::recorder::MatmulKind;
@@ -22,30 +22,31 @@ pub struct GpuOptions {
     pub tuning: Tuning,
     /// The arithmetic of products with many tokens.
     pub precision: Precision,
-    /// What matrices meet in products with a single token.
+    /// What matrices meet in products, but for those on cooperative matrices.
     pub activations: Activations,
 }
 
-/// The arithmetic of products with many tokens; for a single token's see [`Activations`].
+/// The arithmetic of products with many tokens where [`Activations`] does not round further; for a single token it is
+/// that of [`Precision::Exact`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
     /// 32-bit floats throughout.
     #[default]
     Exact,
     /// Operands rounded to 16-bit floats, sums in 32 bits, on cooperative matrices where the device has them. A device
-    /// without them computes exactly.
+    /// without 16-bit floats computes exactly.
     Fast,
 }
 
-/// What matrices meet in products with a single token.
+/// What matrices meet in products.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Activations {
-    /// 32-bit floats.
+    /// Floats: of 32 bits for a single token, as [`Precision`] has them for many.
     #[default]
     F32,
     /// Where the matrix is one of integers, 8-bit integers with a scale for every 16, as
     /// [`twins::quantise`](thalweg_shaders::twins::quantise) rounds them. A device without integer dot products, or with
-    /// too little workgroup memory, keeps floats.
+    /// too little workgroup memory, keeps floats; so do products on cooperative matrices, and those with 2 to 4 tokens.
     Q8,
 }
 
@@ -103,7 +104,7 @@ impl GpuModel {
             limits,
             file,
             hp: &hp,
-            halves: matches!(matmul_kind(&context, &hp, options), MatmulKind::Coop { .. }),
+            halves: matmul_kind(&context, &hp, options).operand() == Number::F16,
         };
         let weights = Weights::load(source, on_progress)?;
         Ok(GpuModel {
@@ -148,9 +149,9 @@ impl GpuModel {
 
     /// The arithmetic that the device is up to.
     pub fn precision(&self) -> Precision {
-        match self.matmul() {
-            MatmulKind::Exact { .. } => Precision::Exact,
-            MatmulKind::Coop { .. } => Precision::Fast,
+        match self.matmul().operand() {
+            Number::F32 => Precision::Exact,
+            Number::F16 => Precision::Fast,
         }
     }
 
@@ -165,20 +166,22 @@ impl GpuModel {
     }
 }
 
-/// What multiplies matrices with many tokens: cooperative matrices if they are wanted and the device has them in a size
-/// that its subgroups can always hold.
+/// What multiplies matrices with many tokens: in precision fast cooperative matrices, if the device has them in a size that
+/// its subgroups can always hold, or else 16-bit floats.
 fn matmul_kind(context: &Context, hp: &Hyperparameters, options: GpuOptions) -> MatmulKind {
+    let block_size = options.tuning.block_size;
+    // Rows that were padded would need pads of their own in 16 bits.
+    if options.precision == Precision::Exact || !hp.ffn.is_multiple_of(SPAN) {
+        return MatmulKind::Exact { block_size };
+    }
     let adapter = context.adapter();
     let [smallest, subgroup] = adapter.subgroup_sizes;
-    let is_wanted = options.precision == Precision::Fast && context.has(Feature::Coop);
     match adapter.coop_size {
-        // Rows that were padded would need pads of their own in 16 bits.
-        Some(size) if is_wanted && smallest == subgroup && hp.ffn.is_multiple_of(SPAN) => {
+        Some(size) if context.has(Feature::Coop) && smallest == subgroup => {
             MatmulKind::Coop { size, subgroup }
         }
-        _ => MatmulKind::Exact {
-            block_size: options.tuning.block_size,
-        },
+        _ if context.has(Feature::F16) => MatmulKind::Half { block_size },
+        _ => MatmulKind::Exact { block_size },
     }
 }
 

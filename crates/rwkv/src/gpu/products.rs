@@ -1,14 +1,15 @@
 //! Products with weight matrices: as few dispatches as encodings and bindings allow.
 
 use bytemuck::{Zeroable, bytes_of};
-use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
+use thalweg_gpu::{Binding, Buffer, Feature, Work, Workgroups};
 use thalweg_shaders::kernels::{
-    AddParts, AddPartsParams, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, Matvec, NO_MIX, Number,
-    pad_jobs,
+    AddParts, AddPartsParams, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, MatmulDot4, Matvec,
+    NO_MIX, Number, pad_jobs,
 };
 use thalweg_shaders::{Encoding, SPAN, VEC4_BYTES};
 
 use super::activations::PARTS_NUMBERS;
+use super::model;
 use super::recorder::{MatmulKind, Operation, Recorder, Shape};
 use super::storage::{Matrix, Part, Storage};
 use crate::Error;
@@ -219,11 +220,9 @@ impl Recorder<'_> {
         };
         let rows: u32 = jobs.iter().map(|job| job.rows).sum();
         let [tile_rows, tile_tokens] = match matmul {
-            MatmulKind::Exact { block_size } => Matmul {
-                encoding,
-                block_size,
+            MatmulKind::Exact { block_size } | MatmulKind::Half { block_size } => {
+                Matmul::tile(block_size)
             }
-            .tile(),
             MatmulKind::Coop { size, .. } => self.tuning.tile(rows, tokens).extent(size),
         };
         let row_tiles: u32 = jobs.iter().map(|job| job.rows.div_ceil(tile_rows)).sum();
@@ -243,6 +242,13 @@ impl Recorder<'_> {
             .unwrap_or(1)
     }
 
+    /// Whether inputs of such matrices are rounded to integers.
+    fn rounds_inputs_of(&self, encoding: Encoding) -> bool {
+        self.activations == model::Activations::Q8
+            && encoding.has_integers()
+            && self.context().has(Feature::Dot4)
+    }
+
     fn product_operation(
         &self,
         (encoding, lanes, output): (Encoding, u32, Number),
@@ -250,7 +256,6 @@ impl Recorder<'_> {
     ) -> (Operation, Workgroups) {
         let count = jobs.len() as u32;
         let rows = jobs.iter().map(|job| job.rows).max().unwrap_or_default();
-        let plain = Operation::Product { encoding, lanes };
         match self.shape {
             Shape::Few { columns } => {
                 let limit = self.context().limits().workgroups_per_dimension;
@@ -262,18 +267,29 @@ impl Recorder<'_> {
                 let workgroups = matvec.workgroups(rows);
                 let folds = workgroups.div_ceil(limit);
                 let grid = [workgroups.div_ceil(folds), folds, count];
-                (plain, Workgroups::Grid(grid))
+                (Operation::Matvec(matvec), Workgroups::Grid(grid))
             }
             Shape::Many {
                 tokens,
-                matmul: MatmulKind::Exact { block_size },
+                matmul: MatmulKind::Exact { block_size } | MatmulKind::Half { block_size },
             } => {
                 let matmul = Matmul {
                     encoding,
                     block_size,
+                    operand: self.shape.operand(),
+                    output,
                 };
                 let grid = matmul.workgroups(count, rows, tokens);
-                (plain, Workgroups::Grid(grid))
+                let operation = match self.rounds_inputs_of(encoding) {
+                    true => Operation::MatmulDot4(MatmulDot4 {
+                        encoding,
+                        block_size,
+                        input: self.shape.operand(),
+                        output,
+                    }),
+                    false => Operation::Matmul(matmul),
+                };
+                (operation, Workgroups::Grid(grid))
             }
             Shape::Many {
                 tokens,
@@ -288,7 +304,7 @@ impl Recorder<'_> {
                     output,
                 };
                 let grid = matmul.workgroups(count, rows, tokens);
-                (Operation::CoopProduct(matmul), Workgroups::Grid(grid))
+                (Operation::MatmulCoop(matmul), Workgroups::Grid(grid))
             }
         }
     }

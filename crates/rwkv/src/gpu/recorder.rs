@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use thalweg_gpu::{Binding, Context, Feature, Pipeline, Plan, PlanBuilder, Work, Workgroups};
-use thalweg_shaders::kernels::{Kernel, Matmul, Number};
+use thalweg_shaders::kernels::{Kernel, Number};
 use thalweg_shaders::{Encoding, kernels};
 
 use super::model::{Activations, GpuOptions};
@@ -24,6 +24,8 @@ pub(super) enum Shape {
 pub(super) enum MatmulKind {
     /// 32-bit floats, with so many threads a side of the workgroup.
     Exact { block_size: u32 },
+    /// Operands of 16 bits with sums of 32, with so many threads a side of the workgroup.
+    Half { block_size: u32 },
     /// Cooperative matrices of this size, for subgroups of that size.
     Coop { size: u32, subgroup: u32 },
 }
@@ -40,21 +42,18 @@ impl Shape {
     /// What the inputs of products are stored as.
     pub(super) fn operand(self) -> Number {
         match self {
-            Shape::Many {
-                matmul: MatmulKind::Coop { .. },
-                ..
-            } => Number::F16,
-            _ => Number::F32,
+            Shape::Few { .. } => Number::F32,
+            Shape::Many { matmul, .. } => matmul.operand(),
         }
     }
 }
 
 impl MatmulKind {
-    /// Threads a side of the workgroup of what is not multiplied on cooperative matrices.
-    pub(super) fn block_size(self) -> u32 {
+    /// What operands are rounded to.
+    pub(super) fn operand(self) -> Number {
         match self {
-            MatmulKind::Exact { block_size } => block_size,
-            MatmulKind::Coop { .. } => Matmul::DEFAULT_BLOCK_SIZE,
+            MatmulKind::Exact { .. } => Number::F32,
+            MatmulKind::Half { .. } | MatmulKind::Coop { .. } => Number::F16,
         }
     }
 }
@@ -63,7 +62,7 @@ impl MatmulKind {
 pub(super) struct Recorder<'c> {
     context: &'c Context,
     pub(super) shape: Shape,
-    /// What matrices meet in products with one token.
+    /// What matrices meet in products.
     pub(super) activations: Activations,
     /// How products are divided.
     pub(super) tuning: Tuning,
@@ -77,8 +76,10 @@ pub(super) enum Operation {
     Embedding(Encoding),
     LayerNorm,
     NormMix { mixes: u32 },
-    Product { encoding: Encoding, lanes: u32 },
-    CoopProduct(kernels::MatmulCoop),
+    Matvec(kernels::Matvec),
+    Matmul(kernels::Matmul),
+    MatmulDot4(kernels::MatmulDot4),
+    MatmulCoop(kernels::MatmulCoop),
     FusedMatvec(kernels::FusedMatvec),
     TimeMixStep(kernels::TimeMixStep),
     AddParts(kernels::AddParts),
@@ -161,25 +162,15 @@ impl<'c> Recorder<'c> {
             }
             .kernel(),
             Operation::AddParts(ref parts) => parts.kernel(),
-            Operation::CoopProduct(ref product) => product.kernel(),
+            Operation::Matvec(ref product) => product.kernel(),
+            Operation::Matmul(ref product) => product.kernel(),
+            Operation::MatmulDot4(ref product) => product.kernel(),
+            Operation::MatmulCoop(ref product) => product.kernel(),
             Operation::FusedMatvec(ref product) => product.kernel(),
             Operation::TimeMixStep(ref step) => step.kernel(),
             Operation::RemovalKey => kernels::RemovalKey.kernel(),
             Operation::Wkv7 => self.recurrence().kernel(),
             Operation::Readout => self.readout().kernel(),
-            Operation::Product { encoding, lanes } => match self.shape {
-                Shape::Few { columns } => kernels::Matvec {
-                    encoding,
-                    columns,
-                    lanes,
-                }
-                .kernel(),
-                Shape::Many { matmul, .. } => kernels::Matmul {
-                    encoding,
-                    block_size: matmul.block_size(),
-                }
-                .kernel(),
-            },
         }?)
     }
 }

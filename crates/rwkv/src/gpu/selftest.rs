@@ -102,10 +102,9 @@ fn features_in_use(
     let [smallest, largest] = context.adapter().subgroup_sizes;
     let is_used = |feature: &Feature| match feature {
         Feature::Subgroup => smallest >= LEAST_SUBGROUP,
-        // 16-bit floats are what cooperative matrices multiply, in subgroups of one size.
-        Feature::F16 | Feature::Coop => {
-            precision == Precision::Fast && context.has(Feature::Coop) && smallest == largest
-        }
+        Feature::F16 => precision == Precision::Fast,
+        // In subgroups of one size.
+        Feature::Coop => precision == Precision::Fast && smallest == largest,
         Feature::Dot4 => activations == Activations::Q8,
         Feature::Timestamps => false,
     };
@@ -242,6 +241,8 @@ impl<'c> Bench<'c> {
                 let product = Matmul {
                     encoding: ENCODING,
                     block_size: Matmul::DEFAULT_BLOCK_SIZE,
+                    operand: Number::F32,
+                    output: Number::F32,
                 };
                 let grid = product.workgroups(1, ROWS as u32, TOKENS as u32);
                 Ok(many_tokens(product.kernel()?, grid))

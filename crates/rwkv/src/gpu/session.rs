@@ -243,7 +243,7 @@ impl GpuSession {
         fitting_shape(tokens, self.buffers.capacity, self.model.matmul())
     }
 
-    /// The shape of plan that makes so many rows of logits, exactly in every precision.
+    /// The shape of plan that makes so many rows of logits: of exact products in every precision.
     fn head_shape(&self, rows: usize) -> Shape {
         let block_size = self.model.options.tuning.block_size;
         let matmul = MatmulKind::Exact { block_size };

@@ -139,7 +139,7 @@ impl Default for Tuning {
 
 impl Tuning {
     /// What was best on the devices that the kernels were made on.
-    pub fn of(activations: Activations) -> Tuning {
+    pub const fn of(activations: Activations) -> Tuning {
         // The more invocations share a row, the fewer the times that its input is read; where workgroups make the input
         // themselves, more rows of fewer invocations make fewer workgroups.
         let (ffn_key, ffn_value) = match activations {
