@@ -107,7 +107,9 @@ fn registry_entries_say_what_the_modules_are() {
             "{name}"
         );
         assert_eq!(workgroup_bytes(&module), kernel.workgroup_bytes, "{name}");
-        assert_eq!(bindings(&module), kernel.bindings, "{name}");
+        // Filling in constants drops what is not used, which the layout has all the same.
+        let whole = naga::front::wgsl::parse_str(&kernel.wgsl).unwrap();
+        assert_eq!(bindings(&whole), kernel.bindings, "{name}");
     }
 }
 

@@ -34,7 +34,7 @@ const WIDTH = {{ spans * 8 }}u; // vec4s of the input
 // The input, with a gap after every 16 vec4s, which spreads the lanes' accesses over the banks.
 var<workgroup> row_input: array<vec4<f32>, {{ spans * 8 + (spans * 8 + 15) // 16 }}>;
 // What the norm's two sums are made of.
-var<workgroup> norm_parts: array<f32, {{ 2 * (workgroup // 4 if subgroup else workgroup) }}>;
+var<workgroup> norm_parts: array<f32, {{ workgroup // 2 if subgroup else workgroup }}>;
 {% endif %}
 {% if digits %}
 const HALVES = {{ spans * 2 }}u; // 16 columns of the input share a step: x = step * n, n an integer
@@ -73,16 +73,16 @@ fn workgroup_sum(local: u32, subgroup: vec2<u32>, which: u32, value: f32) -> f32
     }
     return all;
     {% else %}
-    let first = which * WORKGROUP;
-    norm_parts[first + local] = value;
+    workgroupBarrier(); // the last sum has been read
+    norm_parts[local] = value;
     for (var width = WORKGROUP / 2u; width > 0u; width /= 2u) {
         workgroupBarrier();
         if (local < width) {
-            norm_parts[first + local] += norm_parts[first + local + width];
+            norm_parts[local] += norm_parts[local + width];
         }
     }
     workgroupBarrier();
-    return norm_parts[first];
+    return norm_parts[0];
     {% endif %}
 }
 

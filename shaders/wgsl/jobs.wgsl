@@ -19,6 +19,8 @@ struct Job {
 const NO_MIX = 0xffffffffu;
 // What a squared relu is multiplied by where it is stored as f16, whose range ends at 65,504.
 const HIDDEN_SCALE = {{ hidden_scale }};
+const LARGEST_HALF = 0x477fe000u; // as the bits of a float
+const INFINITY = 0x7f800000u;
 
 @group(0) @binding(1) var<uniform> jobs: array<Job, {{ max_jobs }}>;
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
@@ -73,13 +75,17 @@ fn results(job: Job, token: u32, row: u32, product: vec4<f32>, old: vec4<f32>) -
             return old + (first_values(job, token, row) - old) * sigmoid(biases(job, row) + product);
         }
         case 6u: { // squared relu
-            // max and min would hide what is not a number
-            let positive = select(product, vec4<f32>(), product < vec4<f32>());
+            // A squared number below zero is left out, rather than the number: drivers make a maximum of that, which
+            // hides what is not a number.
+            let squared = select(product * product, vec4<f32>(), product < vec4<f32>());
             {% if output == "f16" %}
-            let scaled = positive * positive * HIDDEN_SCALE;
-            return select(scaled, vec4<f32>(65504.0), scaled > vec4<f32>(65504.0));
+            // The largest f16 for everything above, told by the bits for the same reason.
+            let scaled = squared * HIDDEN_SCALE;
+            let bits = bitcast<vec4<u32>>(scaled);
+            let is_above = (bits > vec4<u32>(LARGEST_HALF)) & (bits <= vec4<u32>(INFINITY));
+            return select(scaled, vec4<f32>(65504.0), is_above);
             {% else %}
-            return positive * positive;
+            return squared;
             {% endif %}
         }
         case 7u: { // residual

@@ -97,7 +97,13 @@ mod tests {
 
     #[test]
     fn every_kernel_of_the_registry_is_measured() {
-        let (registry, cases) = (registry().unwrap(), all_cases());
+        let (registry, mut cases) = (registry().unwrap(), all_cases());
+        // A device has cooperative matrices of one size.
+        let as_in_metal = Device {
+            coop: Some([8, 32]),
+            ..Device::WITH_EVERYTHING
+        };
+        cases.extend(super::cases(&as_in_metal, &Shapes::OF_MODELS).unwrap());
         let wanted = kinds(
             registry
                 .iter()

@@ -157,12 +157,13 @@ impl FusedMatvec {
             FusedInput::Plain => 0,
             _ => {
                 let vec4s = self.spans * 8;
+                // Two sums of each subgroup, of four or more; or one of each invocation.
                 let parts = if self.shuffled > 0 {
-                    self.workgroup / 4
+                    self.workgroup / 2
                 } else {
                     self.workgroup
                 };
-                16 * (vec4s + vec4s.div_ceil(16)) + 8 * parts
+                16 * (vec4s + vec4s.div_ceil(16)) + 4 * parts
             }
         };
         let groups = self.workgroup / self.lanes;

@@ -42,19 +42,14 @@ fn factors{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> vec2
 
 fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixteen {
     let quants = quants{{ suffix }}(packed, span, half);
-    let scale = factors{{ suffix }}(packed, span, half).x;
-    {% if ones_in_offset is defined %}
     let shifted = mat4x4<f32>(
         one_and_sixty_fourths(quants.x),
         one_and_sixty_fourths(quants.y),
         one_and_sixty_fourths(quants.z),
         one_and_sixty_fourths(quants.w),
     );
-    return Sixteen(64.0 * scale, -96.0 * scale, shifted);
-    {% else %}
     // Centred here rather than by the offset: a scale times a signed six-bit number is exact.
-    let centre = vec4<f32>(32.0);
-    let centred = unsigned_bytes(quants) - mat4x4<f32>(centre, centre, centre, centre);
-    return Sixteen(scale, 0.0, centred);
-    {% endif %}
+    let centre = vec4<f32>(1.5);
+    let centred = shifted - mat4x4<f32>(centre, centre, centre, centre);
+    return Sixteen(64.0 * factors{{ suffix }}(packed, span, half).x, 0.0, centred);
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use thalweg_bench::{Case, Load, Report, Setting, Task, host_memory};
 use thalweg_engine::{ChunkSize, prefill};
 use thalweg_gguf::GgufFile;
-use thalweg_rwkv::{Hyperparameters, Session};
+use thalweg_rwkv::{Hyperparameters, Session, Wanted};
 
 use crate::failure::Failure;
 use crate::flags::{ComputeFlags, ModelPath, Precision};
@@ -104,6 +104,9 @@ fn describe(file: &GgufFile) -> Result<thalweg_bench::Model, Failure> {
     })
 }
 
+/// A GPU that has idled, as it does while kernels compile, runs at a fraction of its clock for a while.
+const WARM_UP: Duration = Duration::from_millis(250);
+
 /// A chunk and a block size, as far as they are given.
 type Sizes = (Option<ChunkSize>, Option<u32>);
 
@@ -169,14 +172,20 @@ impl<'a> Bench<'a> {
         Ok(model)
     }
 
-    /// One case: once to warm up, then as often as asked.
+    /// One case: first to warm up, then as often as asked.
     fn measure(&mut self, model: &mut Model, task: Task, tokens: usize) -> Result<(), Failure> {
         let (chunk_size, block_size) = match task {
             Task::Prefill => (model.chunk_size, model.block_size),
             Task::Decode => (ChunkSize::new(1)?, None),
         };
         let ids = some_ids(tokens, model.session.hyperparameters().vocab);
-        read(model.session.as_mut(), &ids, chunk_size, task)?;
+        let start = Instant::now();
+        loop {
+            read(model.session.as_mut(), &ids, chunk_size, task)?;
+            if start.elapsed() >= WARM_UP {
+                break;
+            }
+        }
         let mut samples_s = Vec::with_capacity(self.args.repeat.into());
         for _ in 0..self.args.repeat {
             samples_s.push(read(model.session.as_mut(), &ids, chunk_size, task)?.as_secs_f64());
@@ -214,7 +223,7 @@ fn or_default<T: Copy>(given: &[T]) -> Vec<Option<T>> {
     }
 }
 
-/// Reads the ids into an empty state and returns the time it took.
+/// Reads the ids into an empty state and returns the time that took.
 fn read(
     session: &mut dyn Session,
     ids: &[u32],
@@ -222,6 +231,7 @@ fn read(
     task: Task,
 ) -> Result<Duration, Failure> {
     session.reset();
+    session.forward(&[], Wanted::Nothing)?; // an empty state is where reading starts, not a part of it
     let interrupt = interrupt::watch();
     let start = Instant::now();
     let ids_at_once = match task {

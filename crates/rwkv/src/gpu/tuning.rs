@@ -156,7 +156,7 @@ impl Tuning {
             chunk: 256,
             block_size: Matmul::DEFAULT_BLOCK_SIZE,
             projections: RowSharing::new(16, 4, 128, 1),
-            output: RowSharing::new(32, 1, 128, 2),
+            output: RowSharing::new(128, 4, 128, 1),
             ffn_key,
             ffn_value,
             head: RowSharing::new(16, 2, 128, 2),
