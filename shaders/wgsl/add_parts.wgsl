@@ -1,11 +1,10 @@
 {% if output == "f16" %}
 enable f16;
 {% endif %}
-// Adds up products that were computed in parts, each over some of the columns, and does what their jobs ask for. In a job
+// Adds up products that were computed in {{ parts }} parts, each over some of the columns, and does what their jobs ask for. In a job
 // `input` and `input_stride` say where the sums lie in a part, in numbers.
 {% include "jobs.wgsl" %}
 struct Params {
-    parts: u32,
     part_stride: u32, // numbers from part to part
 }
 
@@ -23,16 +22,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let first = job.input + token * job.input_stride + row;
     if (row + 4u <= job.rows) {
-        var sum = vec4<f32>();
-        for (var at = first; at < first + params.parts * params.part_stride; at += params.part_stride) {
-            sum += vec4<f32>(input[at], input[at + 1u], input[at + 2u], input[at + 3u]);
-        }
+        // All parts are asked for before the first is added.
+        {% for part in range(parts) %}
+        let at{{ part }} = first + {{ part }}u * params.part_stride;
+        let part{{ part }} = vec4<f32>(input[at{{ part }}], input[at{{ part }} + 1u], input[at{{ part }} + 2u], input[at{{ part }} + 3u]);
+        {% endfor %}
+        let sum = part0{% for part in range(1, parts) %} + part{{ part }}{% endfor %};
         finish_four(job, token, row, sum);
         return;
     }
     for (var i = 0u; row + i < job.rows; i++) {
         var sum = 0.0;
-        for (var part = 0u; part < params.parts; part++) {
+        for (var part = 0u; part < {{ parts }}u; part++) {
             sum += input[first + part * params.part_stride + i];
         }
         finish(job, token, row + i, sum);

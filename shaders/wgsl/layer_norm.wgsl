@@ -23,8 +23,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let first = (rows.first + row) * params.width;
-    let row_moments = moments(local, first);
+    let of_row = moments(local, vec2<u32>(first, first));
     for (var i = local; i < params.width; i += WORKGROUP) {
-        out[row * params.width + i] = normalised(row_moments, first, i);
+        out[row * params.width + i] = normalised(x[first + i], of_row.mean.x, of_row.scale.x, i);
     }
 }

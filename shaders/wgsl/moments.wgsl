@@ -1,9 +1,9 @@
-var<workgroup> partial: array<f32, WORKGROUP>;
+var<workgroup> partial: array<vec2<f32>, WORKGROUP>;
 
-// The sum of `value` over the workgroup.
-fn workgroup_sum(local: u32, value: f32) -> f32 {
-    workgroupBarrier(); // the last sum has been read
-    partial[local] = value;
+// The sums of two values over the workgroup.
+fn workgroup_sums(local: u32, values: vec2<f32>) -> vec2<f32> {
+    workgroupBarrier(); // the last sums have been read
+    partial[local] = values;
     for (var width = WORKGROUP / 2u; width > 0u; width /= 2u) {
         workgroupBarrier();
         if (local < width) {
@@ -18,22 +18,30 @@ fn total(value: vec4<f32>) -> f32 {
     return (value.x + value.y) + (value.z + value.w);
 }
 
-// Mean and the reciprocal of the standard deviation of the row that begins at vec4 `first`.
-fn moments(local: u32, first: u32) -> vec2<f32> {
-    var sum = vec4<f32>();
-    for (var i = local; i < params.width; i += WORKGROUP) {
-        sum += x[first + i];
-    }
-    let mean = workgroup_sum(local, total(sum)) / f32(4u * params.width);
-    var squares = vec4<f32>();
-    for (var i = local; i < params.width; i += WORKGROUP) {
-        let centred = x[first + i] - mean;
-        squares += centred * centred;
-    }
-    let variance = workgroup_sum(local, total(squares)) / f32(4u * params.width);
-    return vec2<f32>(mean, 1.0 / sqrt(variance + params.epsilon));
+struct Moments {
+    mean: vec2<f32>,
+    scale: vec2<f32>, // the reciprocal of the standard deviation
 }
 
-fn normalised(moments: vec2<f32>, first: u32, i: u32) -> vec4<f32> {
-    return (x[first + i] - moments.x) * moments.y * vectors[params.weight + i] + vectors[params.bias + i];
+// Those of the rows that begin at vec4s `rows`: of two at once, as this waits for memory and for others most of the time.
+fn moments(local: u32, rows: vec2<u32>) -> Moments {
+    let width = f32(4u * params.width);
+    var sums = array<vec4<f32>, 2>();
+    for (var i = local; i < params.width; i += WORKGROUP) {
+        sums[0] += x[rows.x + i];
+        sums[1] += x[rows.y + i];
+    }
+    let mean = workgroup_sums(local, vec2<f32>(total(sums[0]), total(sums[1]))) / width;
+    var squares = array<vec4<f32>, 2>();
+    for (var i = local; i < params.width; i += WORKGROUP) {
+        let centred = array(x[rows.x + i] - mean.x, x[rows.y + i] - mean.y);
+        squares[0] += centred[0] * centred[0];
+        squares[1] += centred[1] * centred[1];
+    }
+    let variance = workgroup_sums(local, vec2<f32>(total(squares[0]), total(squares[1]))) / width;
+    return Moments(mean, 1.0 / sqrt(variance + params.epsilon));
+}
+
+fn normalised(value: vec4<f32>, mean: f32, scale: f32, i: u32) -> vec4<f32> {
+    return (value - mean) * scale * vectors[params.weight + i] + vectors[params.bias + i];
 }

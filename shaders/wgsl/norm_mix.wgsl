@@ -36,20 +36,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let first = row * params.width;
-    let now = moments(local, first);
-    if (row > 0u) {
-        let first_before = first - params.width;
-        let before = moments(local, first_before);
-        for (var i = local; i < params.width; i += WORKGROUP) {
-            store(first + i, i, normalised(now, first, i), normalised(before, first_before, i));
-        }
-        return;
-    }
-    // The last row becomes the new `shift`. The first workgroup sees to it, as no other may touch `shift`.
-    let last = (rows.count - 1u) * params.width;
-    let last_moments = moments(local, last);
+    // The other row is the one before. The first row has that in `shift`, and turns the last row into the new `shift`, as no
+    // other workgroup may touch it.
+    let other = select(first - params.width, (rows.count - 1u) * params.width, row == 0u);
+    let both = moments(local, vec2<u32>(first, other));
     for (var i = local; i < params.width; i += WORKGROUP) {
-        store(i, i, normalised(now, first, i), shift[i]);
-        shift[i] = normalised(last_moments, last, i);
+        let now = normalised(x[first + i], both.mean.x, both.scale.x, i);
+        let of_other = normalised(x[other + i], both.mean.y, both.scale.y, i);
+        if (row == 0u) {
+            store(i, i, now, shift[i]);
+            shift[i] = of_other;
+        } else {
+            store(first + i, i, now, of_other);
+        }
     }
 }

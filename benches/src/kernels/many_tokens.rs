@@ -117,7 +117,10 @@ pub(super) fn add_parts(shapes: &Shapes) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for &tokens in shapes.tokens {
         for output in [Number::F32, Number::F16] {
-            let kernel = AddParts { output };
+            let kernel = AddParts {
+                parts: PARTS as u32,
+                output,
+            };
             let job = Job {
                 rows: rows as u32,
                 input_stride: rows as u32,
@@ -125,9 +128,8 @@ pub(super) fn add_parts(shapes: &Shapes) -> Result<Vec<Case>, Error> {
                 ..Job::zeroed()
             };
             let params = AddPartsParams {
-                parts: PARTS as u32,
                 part_stride: (tokens * rows) as u32,
-                padding: [0; 2],
+                padding: [0; 3],
             };
             cases.push(Case {
                 group: "add_parts",

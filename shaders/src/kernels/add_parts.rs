@@ -13,6 +13,8 @@ use crate::Error;
 /// in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddParts {
+    /// Parts of each product, at least 1.
+    pub parts: u32,
     /// What the results are stored as.
     pub output: Number,
 }
@@ -21,12 +23,10 @@ pub struct AddParts {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct AddPartsParams {
-    /// Number of parts.
-    pub parts: u32,
     /// Numbers from part to part.
     pub part_stride: u32,
     /// Uniform structs are whole vec4s.
-    pub padding: [u32; 2],
+    pub padding: [u32; 3],
 }
 
 const WORKGROUP: u32 = 64;
@@ -39,10 +39,11 @@ impl AddParts {
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
         let output = self.output.name();
-        let name = format!("add_parts.{output}");
+        let parts = self.parts;
+        let name = format!("add_parts.{output}.{parts}");
         let values = context! {
             encodings => Vec::<String>::new(), max_jobs => MAX_JOBS, hidden_scale => HIDDEN_SCALE,
-            input => "f32", output,
+            input => "f32", output, parts,
         };
         Ok(Kernel {
             variant: self.output.variant(),

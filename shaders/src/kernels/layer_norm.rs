@@ -41,7 +41,7 @@ impl LayerNorm {
             bindings: &[Read, Uniform, Read, Read, ReadWrite],
             constants: vec![("WORKGROUP", WORKGROUP.into())],
             workgroup_size: [WORKGROUP, 1, 1],
-            workgroup_bytes: 4 * WORKGROUP,
+            workgroup_bytes: 8 * WORKGROUP,
         })
     }
 

@@ -164,7 +164,7 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
     }
     for output in [Number::F32, Number::F16] {
         kernels.push(Readout { output }.kernel()?);
-        kernels.push(AddParts { output }.kernel()?);
+        kernels.push(AddParts { parts: 5, output }.kernel()?);
         for mixes in NormMix::MIXES {
             kernels.push(NormMix { mixes, output }.kernel()?);
         }

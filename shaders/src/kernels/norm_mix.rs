@@ -56,7 +56,7 @@ impl NormMix {
             bindings: &[Read, Uniform, Read, Read, ReadWrite, ReadWrite],
             constants: vec![("WORKGROUP", WORKGROUP.into())],
             workgroup_size: [WORKGROUP, 1, 1],
-            workgroup_bytes: 4 * WORKGROUP,
+            workgroup_bytes: 8 * WORKGROUP,
             name,
         })
     }

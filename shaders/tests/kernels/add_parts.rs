@@ -122,9 +122,8 @@ impl Case {
             .collect();
         let padded = pad_jobs(&jobs);
         let params = AddPartsParams {
-            parts: self.parts.len() as u32,
             part_stride: (capacity * all) as u32,
-            padding: [0; 2],
+            padding: [0; 3],
         };
         let held = [&self.old[..], &self.first_values].concat();
         let out = match output {
@@ -139,7 +138,10 @@ impl Case {
             Binding::Buffer(&buffer(&self.parts.concat())),
             Binding::Buffer(&out),
         ];
-        let kernel = AddParts { output };
+        let kernel = AddParts {
+            parts: self.parts.len() as u32,
+            output,
+        };
         let grid = kernel.workgroups(jobs.len() as u32, all as u32 + 300, capacity as u32 + 3);
         run(&kernel.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
         match output {

@@ -104,8 +104,8 @@ fn describe(file: &GgufFile) -> Result<thalweg_bench::Model, Failure> {
     })
 }
 
-/// A GPU that has idled, as it does while kernels compile, runs at a fraction of its clock for a while.
-const WARM_UP: Duration = Duration::from_millis(250);
+/// A GPU that has idled, as it does while kernels compile, runs at a fraction of its clock for up to half a second.
+const WARM_UP: Duration = Duration::from_millis(600);
 
 /// A chunk and a block size, as far as they are given.
 type Sizes = (Option<ChunkSize>, Option<u32>);

@@ -189,11 +189,11 @@ impl Recorder<'_> {
 
         let padded = pad_jobs(&sums);
         let params = AddPartsParams {
-            parts,
             part_stride: tokens * all_rows,
-            padding: [0; 2],
+            padding: [0; 3],
         };
         let kernel = AddParts {
+            parts,
             output: operands.stored_as,
         };
         let bindings = [

@@ -130,6 +130,8 @@ const TOLERANCE: f32 = 1e-4;
 const SLOWER: f64 = 1.3;
 /// Products in one submission while they are timed.
 const REPEATS: usize = 32;
+/// How often a feature may turn out slow before it is dropped.
+const ROUNDS: usize = 5;
 /// How often each form is timed; the shortest time counts.
 const SAMPLES: usize = 10;
 
@@ -211,11 +213,20 @@ impl<'c> Bench<'c> {
         let expected = self.expected(feature, with.tokens);
         // What 16-bit floats are worth shows in the matrices made of them.
         let is_timed = feature != Feature::F16 && !self.context.adapter().software;
-        let seconds = match is_timed {
-            true => Some(self.time([&with, &self.form(feature, false)?])?),
-            false => None,
-        };
-        Ok(judge(&found, &expected, seconds))
+        let fault = judge(&found, &expected, None);
+        if fault.is_some() || !is_timed {
+            return Ok(fault);
+        }
+        let without = self.form(feature, false)?;
+        // Times of a device that has just woken up, or is busy, vary: what is slow is so every time.
+        let mut fault = None;
+        for _ in 0..ROUNDS {
+            fault = judge(&found, &expected, Some(self.time([&with, &without])?));
+            if fault.is_none() {
+                break;
+            }
+        }
+        Ok(fault)
     }
 
     /// The product with the feature, or as it is computed without.
@@ -407,7 +418,7 @@ fn one_token(subgroup: Option<u32>, digits: u32) -> Result<Form, Error> {
 /// store results.
 fn sum_of_inputs(output: Number) -> Result<Form, Error> {
     let tokens = TOKENS / 2;
-    let sum = AddParts { output };
+    let sum = AddParts { parts: 2, output };
     Ok(Form {
         kernel: sum.kernel()?,
         job: Job {
@@ -421,9 +432,8 @@ fn sum_of_inputs(output: Number) -> Result<Form, Error> {
         input: Number::F32,
         output,
         params: Some(AddPartsParams {
-            parts: 2,
             part_stride: (tokens * COLUMNS) as u32,
-            padding: [0; 2],
+            padding: [0; 3],
         }),
     })
 }

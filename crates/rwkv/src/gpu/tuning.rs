@@ -142,21 +142,23 @@ impl Tuning {
     pub const fn of(activations: Activations) -> Tuning {
         // The more invocations share a row, the fewer the times that its input is read; where workgroups make the input
         // themselves, more rows of fewer invocations make fewer workgroups.
-        let (ffn_key, ffn_value) = match activations {
-            Activations::F32 => (
+        let [output, ffn_key, ffn_value] = match activations {
+            Activations::F32 => [
+                RowSharing::new(128, 4, 128, 1),
                 RowSharing::new(16, 2, 128, 2),
                 RowSharing::new(128, 4, 128, 1),
-            ),
-            Activations::Q8 => (
+            ],
+            Activations::Q8 => [
+                RowSharing::new(32, 1, 128, 2),
                 RowSharing::new(16, 4, 128, 1),
                 RowSharing::new(32, 2, 128, 2),
-            ),
+            ],
         };
         Tuning {
             chunk: 256,
             block_size: Matmul::DEFAULT_BLOCK_SIZE,
             projections: RowSharing::new(16, 4, 128, 1),
-            output: RowSharing::new(128, 4, 128, 1),
+            output,
             ffn_key,
             ffn_value,
             head: RowSharing::new(16, 2, 128, 2),
