@@ -236,10 +236,11 @@ impl Compute<'_> {
             } => 512,
             _ => 256,
         };
-        let largest = GpuModel::largest_chunk(&Hyperparameters::from_gguf(file)?, context.limits());
+        let hp = Hyperparameters::from_gguf(file)?;
+        let largest = GpuModel::largest_chunk(&hp, context.limits());
         Ok(Tuning {
             chunk: tokens.min(largest) as u32,
-            ..Tuning::of(self.flags.activations.into())
+            ..Tuning::suiting(&hp, self.flags.activations.into())
         })
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thalweg_gpu::{Adapter, Limits};
+use thalweg_shaders::SPAN;
 use thalweg_shaders::kernels::{CoopTile, Matmul};
 
 use super::Activations;
@@ -50,6 +51,9 @@ pub struct RowSharing {
     /// Pieces of 32 weights of each row that an invocation has under way: one of [`RowSharing::DEPTHS`].
     pub depth: u32,
 }
+
+/// Fewer workgroups leave units of a large device without any.
+const LEAST_WORKGROUPS: usize = 150;
 
 /// How products with many tokens are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +179,29 @@ impl Tuning {
         }
     }
 
+    /// The same for a model: small matrices leave invocations and whole units idle where many share their rows.
+    pub fn suiting(hp: &Hyperparameters, activations: Activations) -> Tuning {
+        let tuning = Tuning::of(activations);
+        let suited = |sharing: RowSharing, rows: usize, columns: usize| {
+            let workgroups = rows / (sharing.workgroup / sharing.lanes * sharing.rows) as usize;
+            let spans = columns / SPAN;
+            let is_small = workgroups < LEAST_WORKGROUPS || sharing.lanes as usize > 2 * spans;
+            if is_small {
+                RowSharing::new(32, 1, 128, 2)
+            } else {
+                sharing
+            }
+        };
+        Tuning {
+            projections: suited(tuning.projections, 3 * hp.width, hp.width),
+            output: suited(tuning.output, hp.width, hp.width),
+            ffn_key: suited(tuning.ffn_key, hp.ffn, hp.width),
+            ffn_value: suited(tuning.ffn_value, hp.width, hp.ffn),
+            head: suited(tuning.head, hp.vocab, hp.width),
+            ..tuning
+        }
+    }
+
     /// The tile on cooperative matrices for products of so many rows in all with so many tokens: the larger, the more of
     /// them there are to keep every unit of a large device busy.
     pub(super) fn tile(&self, rows: u32, tokens: u32) -> CoopTile {
@@ -284,6 +311,33 @@ mod tests {
         for (rows, tokens, expected) in tiles {
             assert_eq!(tuning.tile(rows, tokens), expected, "{rows} x {tokens}");
         }
+    }
+
+    #[test]
+    fn small_matrices_are_shared_by_fewer() {
+        let wide = Hyperparameters {
+            width: 2560,
+            ffn: 10240,
+            vocab: 65536,
+            ..hyperparameters()
+        };
+        for activations in [Activations::F32, Activations::Q8] {
+            let all = Tuning::of(activations);
+            assert_eq!(Tuning::suiting(&wide, activations), all);
+        }
+        let narrow = Hyperparameters {
+            width: 768,
+            ffn: 3072,
+            ..wide
+        };
+        let few = RowSharing::new(32, 1, 128, 2);
+        let all = Tuning::of(Activations::F32);
+        let expected = Tuning {
+            projections: few,
+            output: few,
+            ..all
+        };
+        assert_eq!(Tuning::suiting(&narrow, Activations::F32), expected);
     }
 
     #[test]
