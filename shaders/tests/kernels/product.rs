@@ -1,6 +1,6 @@
 //! `matvec.wgsl` and `matmul.wgsl`
 
-use bytemuck::{Zeroable, bytes_of};
+use bytemuck::bytes_of;
 use half::f16;
 use thalweg_gguf::TensorType;
 use thalweg_gpu::{Binding, Feature, Workgroups};
@@ -162,7 +162,6 @@ fn job(weights: &Weights) -> Job {
         epilogue: Epilogue::Store as u32,
         bias: 0,
         first_value: 0,
-        ..Job::zeroed()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Products with weight matrices: as few dispatches as encodings and bindings allow.
 
-use bytemuck::{Zeroable, bytes_of};
+use bytemuck::bytes_of;
 use thalweg_gpu::{Binding, Buffer, Feature, Work, Workgroups};
 use thalweg_shaders::kernels::{
     AddParts, AddPartsParams, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, MatmulDot4, Matvec,
@@ -63,7 +63,6 @@ impl<'a> Product<'a> {
             epilogue: self.epilogue as u32,
             bias: self.bias + part.first_row as u32,
             first_value: (self.first_value + part.first_row) as u32,
-            ..Job::zeroed()
         }
     }
 }

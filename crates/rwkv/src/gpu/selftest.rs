@@ -1,7 +1,7 @@
 //! Optional features prove themselves on a small product before a model relies on them.
 //!
 //! Weights and inputs are such that every form gives the same numbers up to the rounding of sums, and repeat after
-//! [`ROW_PERIOD`] rows and [`TOKEN_PERIOD`] tokens: few products on the CPU then check all those of the device, and as
+//! 31 rows and 7 tokens: few products on the CPU then check all those of the device, and as
 //! the periods are prime, a result in the wrong place is a wrong result.
 
 use std::fmt;

@@ -54,6 +54,8 @@ pub struct RowSharing {
 
 /// Fewer workgroups leave units of a large device without any.
 const LEAST_WORKGROUPS: usize = 150;
+/// As many as are dealt out evenly enough.
+const ENOUGH_WORKGROUPS: usize = 200;
 
 /// How products with many tokens are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +98,11 @@ impl RowSharing {
             workgroup,
             depth,
         }
+    }
+
+    /// Full workgroups that a matrix of so many rows makes.
+    const fn workgroups(&self, rows: usize) -> usize {
+        rows / (self.workgroup / self.lanes * self.rows) as usize
     }
 }
 
@@ -179,13 +186,18 @@ impl Tuning {
         }
     }
 
-    /// The same for a model: small matrices leave invocations and whole units idle where many share their rows.
+    /// The same for a model: small matrices leave invocations and whole units idle where many share their rows, large ones
+    /// keep every unit busy in larger workgroups, too, which make their input fewer times.
     pub fn suiting(hp: &Hyperparameters, activations: Activations) -> Tuning {
-        let tuning = Tuning::of(activations);
+        let mut tuning = Tuning::of(activations);
+        let large = RowSharing::new(16, 4, 256, 1);
+        if large.workgroups(hp.ffn) >= ENOUGH_WORKGROUPS {
+            tuning.ffn_key = large;
+        }
         let suited = |sharing: RowSharing, rows: usize, columns: usize| {
-            let workgroups = rows / (sharing.workgroup / sharing.lanes * sharing.rows) as usize;
             let spans = columns / SPAN;
-            let is_small = workgroups < LEAST_WORKGROUPS || sharing.lanes as usize > 2 * spans;
+            let is_small =
+                sharing.workgroups(rows) < LEAST_WORKGROUPS || sharing.lanes as usize > 2 * spans;
             if is_small {
                 RowSharing::new(32, 1, 128, 2)
             } else {
@@ -338,6 +350,24 @@ mod tests {
             ..all
         };
         assert_eq!(Tuning::suiting(&narrow, Activations::F32), expected);
+    }
+
+    #[test]
+    fn large_matrices_make_large_workgroups() {
+        let wide = Hyperparameters {
+            width: 4096,
+            ffn: 16384,
+            vocab: 65536,
+            ..hyperparameters()
+        };
+        let ffn_key = RowSharing::new(16, 4, 256, 1);
+        for activations in [Activations::F32, Activations::Q8] {
+            let expected = Tuning {
+                ffn_key,
+                ..Tuning::of(activations)
+            };
+            assert_eq!(Tuning::suiting(&wide, activations), expected);
+        }
     }
 
     #[test]
