@@ -150,27 +150,22 @@ fn digit_of(n: vec4<i32>, digit: u32) -> u32 {
     return pack4xU8(bitcast<vec4<u32>>(n + DIGIT_SIGNS) >> vec4<u32>(8u * digit)) ^ 0x80808080u;
 }
 
+{% include "rounding.wgsl" %}
+
 // Rounds 16 columns to integers.
 fn quantise(job: Job, half: u32) {
     {% for c in range(4) %}
     let x{{ c }} = input_at(job, 4u * half + {{ c }}u);
-    let bits{{ c }} = bitcast<vec4<u32>>(x{{ c }}) & vec4<u32>(0x7fffffffu);
     {% endfor %}
-    // The largest magnitude, found among integers, where what is not a number is largest and so shows in the result.
-    let bits = max(max(bits0, bits1), max(bits2, bits3));
-    let largest = bitcast<f32>(max(max(bits.x, bits.y), max(bits.z, bits.w)));
-    let inverse = select(LARGEST / largest, 0.0, largest < 1e-30);
-    // Division may be a few units off, the same way for all 16; one step of Newton's makes this the reciprocal.
-    let quotient = largest / LARGEST;
-    let step = fma(quotient, fma(-quotient, inverse, 1.0), quotient);
+    let by = rounding(x0, x1, x2, x3, LARGEST);
     {% for c in range(4) %}
-    let n{{ c }} = vec4<i32>(round(x{{ c }} * inverse));
+    let n{{ c }} = vec4<i32>(round(x{{ c }} * by.x));
     {% endfor %}
     {% for d in range(digits) %}
     digits[digits_at({{ d }}u, half)] = vec4<u32>(digit_of(n0, {{ d }}u), digit_of(n1, {{ d }}u), digit_of(n2, {{ d }}u), digit_of(n3, {{ d }}u));
     {% endfor %}
     let n = (n0 + n1) + (n2 + n3);
-    steps[half] = vec2<f32>(step, step * f32((n.x + n.y) + (n.z + n.w)));
+    steps[half] = vec2<f32>(by.y, by.y * f32((n.x + n.y) + (n.z + n.w)));
 }
 
 // The product of sixteen quants with a digit.

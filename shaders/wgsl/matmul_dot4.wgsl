@@ -15,23 +15,20 @@ var<workgroup> weight_factors: array<vec2<f32>, 2u * {{ tile_rows }}u * BLOCK_SI
 var<workgroup> input_integers: array<vec4<u32>, 2u * {{ tile_tokens }}u * BLOCK_SIZE>;
 var<workgroup> input_steps: array<vec2<f32>, 2u * {{ tile_tokens }}u * BLOCK_SIZE>; // input = x * integer; their sum is y
 
+{% include "rounding.wgsl" %}
+
 // Rounds sixteen columns of the input, from vec4 `first` on, into place `at` of the tile.
 fn quantise(first: u32, at: u32) {
     {% for c in range(4) %}
     let x{{ c }} = vec4<f32>(input[first + {{ c }}u]);
-    let bits{{ c }} = bitcast<vec4<u32>>(x{{ c }}) & vec4<u32>(0x7fffffffu);
     {% endfor %}
-    // The largest magnitude, found among integers, where what is not a number is largest and so shows in the result.
-    let bits = max(max(bits0, bits1), max(bits2, bits3));
-    let largest = bitcast<f32>(max(max(bits.x, bits.y), max(bits.z, bits.w)));
-    let inverse = select(LARGEST / largest, 0.0, largest < 1e-30);
-    let step = largest / LARGEST;
+    let by = rounding(x0, x1, x2, x3, LARGEST);
     {% for c in range(4) %}
-    let n{{ c }} = vec4<i32>(round(x{{ c }} * inverse));
+    let n{{ c }} = vec4<i32>(round(x{{ c }} * by.x));
     {% endfor %}
     input_integers[at] = vec4<u32>(pack4xI8(n0), pack4xI8(n1), pack4xI8(n2), pack4xI8(n3));
     let n = (n0 + n1) + (n2 + n3);
-    input_steps[at] = vec2<f32>(step, step * f32((n.x + n.y) + (n.z + n.w)));
+    input_steps[at] = vec2<f32>(by.y, by.y * f32((n.x + n.y) + (n.z + n.w)));
 }
 
 fn dot_sixteen(a: vec4<u32>, b: vec4<u32>) -> f32 {

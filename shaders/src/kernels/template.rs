@@ -38,6 +38,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "norm_mix.wgsl",
     "readout.wgsl",
     "removal_key.wgsl",
+    "rounding.wgsl",
     "rows.wgsl",
     "time_mix.wgsl",
     "time_mix_step.wgsl",
