@@ -18,6 +18,14 @@ pub enum Error {
         /// The adapters that there are.
         found: String,
     },
+    /// `WGPU_BACKEND` names a backend that there is not.
+    #[error(
+        "WGPU_BACKEND names {name:?}, expected vulkan, metal, dx12 or several of them with commas; unset it or use --backend"
+    )]
+    UnknownBackend {
+        /// The name.
+        name: String,
+    },
     /// No adapter bears the given index or name.
     #[error("no adapter is called {wanted:?}; there are: {available}")]
     UnknownDevice {

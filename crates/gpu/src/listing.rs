@@ -34,7 +34,8 @@ pub(crate) async fn list(request: &DeviceRequest) -> (Listing, Vec<wgpu::Adapter
         .enumerate()
         .map(|(index, handle)| Adapter::new(index, handle))
         .collect();
-    let choice = choose(&adapters, request, &Environment::read());
+    let choice = Environment::read(request.backend)
+        .and_then(|environment| choose(&adapters, request, &environment));
     (Listing { adapters, choice }, handles)
 }
 
@@ -59,14 +60,32 @@ struct Environment {
 }
 
 impl Environment {
-    fn read() -> Environment {
-        Environment {
-            backends: wgpu::Backends::from_env(),
-            adapter_name: std::env::var("WGPU_ADAPTER_NAME")
-                .ok()
-                .filter(|name| !name.is_empty()),
-        }
+    fn read(wanted: Backend) -> Result<Environment, Error> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Ok(Environment {
+            backends: variable("WGPU_BACKEND")
+                .filter(|_| wanted == Backend::Auto)
+                .as_deref()
+                .map(backends)
+                .transpose()?,
+            adapter_name: variable("WGPU_ADAPTER_NAME"),
+        })
     }
+}
+
+/// The backends of a list with commas. wgpu leaves out what it does not know.
+fn backends(list: &str) -> Result<wgpu::Backends, Error> {
+    let mut backends = wgpu::Backends::empty();
+    for name in list.split(',') {
+        let backend = wgpu::Backends::from_comma_list(name);
+        if backend.is_empty() {
+            return Err(Error::UnknownBackend {
+                name: name.trim().to_owned(),
+            });
+        }
+        backends |= backend;
+    }
+    Ok(backends)
 }
 
 fn choose(
@@ -343,6 +362,22 @@ mod tests {
             chosen(&machine, Backend::Auto, Some("e")),
             Err(Error::AmbiguousDevice { .. })
         ));
+    }
+
+    #[test]
+    fn backends_of_the_environment_have_to_be_known() {
+        use wgpu::Backends;
+        assert_eq!(backends("vulkan"), Ok(Backends::VULKAN));
+        let both = Ok(Backends::METAL | Backends::DX12);
+        assert_eq!(backends("Metal, dx12"), both);
+        for (list, name) in [
+            ("vulcan", "vulcan"),
+            ("vulkan, cuda", "cuda"),
+            ("dx12,", ""),
+        ] {
+            let name = name.to_owned();
+            assert_eq!(backends(list), Err(Error::UnknownBackend { name }));
+        }
     }
 
     #[test]
