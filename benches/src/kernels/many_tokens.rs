@@ -3,7 +3,8 @@
 use bytemuck::Zeroable;
 use thalweg_gpu::{Work, Workgroups};
 use thalweg_shaders::kernels::{
-    AddParts, AddPartsParams, CoopTile, Job, Matmul, MatmulCoop, MatmulDot4, Number, pad_jobs,
+    AddParts, AddPartsParams, CoopTile, Job, Kernel, Matmul, MatmulCoop, MatmulDot4, Number,
+    pad_jobs,
 };
 use thalweg_shaders::{Encoding, Error};
 
@@ -12,63 +13,56 @@ use super::{Case, Device, Input, Matrix, Shapes, bytes_of_numbers};
 
 /// `matmul`: every encoding, shape and block size, in 32-bit floats and in tiles of 16-bit ones.
 pub(super) fn matmul(shapes: &Shapes) -> Result<Vec<Case>, Error> {
-    let mut cases = Vec::new();
-    for (matrix, tokens) in products(shapes) {
-        for block_size in Matmul::BLOCK_SIZES {
-            for operand in [Number::F32, Number::F16] {
-                let matmul = Matmul {
-                    encoding: matrix.encoding,
-                    block_size,
-                    operand,
-                    output: Number::F32,
-                };
-                let name = format!(
-                    "{}/block {block_size}/{}",
-                    name(&matrix, tokens),
-                    operand.name()
-                );
-                let grid = matmul.workgroups(1, matrix.rows as u32, tokens as u32);
-                cases.push(Case {
-                    group: "matmul",
-                    name,
-                    kernel: matmul.kernel()?,
-                    inputs: inputs(&matrix, tokens, operand),
-                    workgroups: Workgroups::Grid(grid),
-                    work: product_work(&matrix, tokens),
-                });
-            }
-        }
-    }
-    Ok(cases)
+    in_blocks(shapes, "matmul", |encoding, block_size, operand| {
+        let matmul = Matmul {
+            encoding,
+            block_size,
+            operand,
+            output: Number::F32,
+        };
+        matmul.kernel().map(Some)
+    })
 }
 
 /// `matmul_dot4`: every encoding of integers, shape and block size, on inputs of both sizes.
 pub(super) fn matmul_dot4(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    in_blocks(shapes, "matmul_dot4", |encoding, block_size, input| {
+        if !encoding.has_integers() {
+            return Ok(None);
+        }
+        let matmul = MatmulDot4 {
+            encoding,
+            block_size,
+            input,
+            output: Number::F32,
+        };
+        matmul.kernel().map(Some)
+    })
+}
+
+/// Cases of a kernel, where there is one, for every encoding, shape and block size and for inputs of both sizes.
+fn in_blocks(
+    shapes: &Shapes,
+    group: &'static str,
+    kernel: impl Fn(Encoding, u32, Number) -> Result<Option<Kernel>, Error>,
+) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for (matrix, tokens) in products(shapes) {
-        if !matrix.encoding.has_integers() {
-            continue;
-        }
         for block_size in Matmul::BLOCK_SIZES {
+            let [tile_rows, tile_tokens] = Matmul::tile(block_size);
+            let row_tiles = (matrix.rows as u32).div_ceil(tile_rows);
+            let token_tiles = (tokens as u32).div_ceil(tile_tokens);
             for input in [Number::F32, Number::F16] {
-                let matmul = MatmulDot4 {
-                    encoding: matrix.encoding,
-                    block_size,
-                    input,
-                    output: Number::F32,
+                let Some(kernel) = kernel(matrix.encoding, block_size, input)? else {
+                    continue;
                 };
-                let name = format!(
-                    "{}/block {block_size}/{}",
-                    name(&matrix, tokens),
-                    input.name()
-                );
-                let grid = matmul.workgroups(1, matrix.rows as u32, tokens as u32);
+                let shape = name(&matrix, tokens);
                 cases.push(Case {
-                    group: "matmul_dot4",
-                    name,
-                    kernel: matmul.kernel()?,
+                    group,
+                    name: format!("{shape}/block {block_size}/{}", input.name()),
+                    kernel,
                     inputs: inputs(&matrix, tokens, input),
-                    workgroups: Workgroups::Grid(grid),
+                    workgroups: Workgroups::Grid([row_tiles, token_tiles, 1]),
                     work: product_work(&matrix, tokens),
                 });
             }

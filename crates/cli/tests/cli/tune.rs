@@ -8,6 +8,19 @@ use tempfile::TempDir;
 use crate::models::{folder, random};
 use crate::program::{GREEDY, Run, argument, command};
 
+/// The shortest measurement whose result a program can read.
+const BENCH: [&str; 9] = [
+    "bench",
+    "--prefill",
+    "5",
+    "--decode",
+    "0",
+    "--repeat",
+    "1",
+    "-o",
+    "json",
+];
+
 /// A model and a cache folder of its own.
 struct Place {
     model: PathBuf,
@@ -45,18 +58,7 @@ impl Place {
 
     /// Whether the model runs as a file of the cache says.
     fn is_tuned(&self, flags: &[&str]) -> Value {
-        let bench = [
-            "bench",
-            "--prefill",
-            "5",
-            "--decode",
-            "0",
-            "--repeat",
-            "1",
-            "-o",
-            "json",
-        ];
-        self.run(&[&bench, flags].concat()).json()["tuned"].clone()
+        self.run(&[&BENCH, flags].concat()).json()["tuned"].clone()
     }
 
     /// The files of tunings.
@@ -119,18 +121,7 @@ fn what_is_found_is_kept_and_used_unless_that_is_unwanted() {
         false,
         "that is another key"
     );
-    let bench = [
-        "bench",
-        "--prefill",
-        "5",
-        "--decode",
-        "0",
-        "--repeat",
-        "1",
-        "-o",
-        "json",
-    ];
-    let cases = |flags: &[&str]| place.run(&[&bench, flags].concat()).json()["cases"].clone();
+    let cases = |flags: &[&str]| place.run(&[&BENCH, flags].concat()).json()["cases"].clone();
     assert_eq!(cases(&[])[0]["chunk_size"], 3);
     assert_ne!(cases(&["--no-tuned"])[0]["chunk_size"], 3);
     assert_eq!(
