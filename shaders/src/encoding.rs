@@ -70,6 +70,11 @@ impl Encoding {
         !matches!(self, Encoding::F16 | Encoding::F32)
     }
 
+    /// Whether two spans of a row share so much that integer products take them together.
+    pub(crate) fn has_pairs(self) -> bool {
+        matches!(self, Encoding::Q4_K | Encoding::Q5_K | Encoding::Q6_K)
+    }
+
     /// The template of its decoder.
     pub(crate) fn template(self) -> String {
         format!("encodings/{}.wgsl", self.name())

@@ -1,9 +1,10 @@
 // Matrices times one token, with what comes before it: {{ "layer norm and token shift" if shift else "layer norm" if norm else "nothing" }}. The matrices of a dispatch may have different
 // encodings; a workgroup serves one of them. Twins: twins::matmul{% if norm %}, twins::layer_norm{% endif %}{% if shift %}, twins::token_shift{% endif %}.
-{% if digits %}
-// The input of matrices of integers is rounded to integers too, of {{ digits }} bytes. Twin: twins::quantise.
+{% if integers %}
+// The input of matrices of integers is rounded to integers too{% if rounded %}, by the kernel before{% endif %}. Twin: twins::quantise.
 {% endif %}
-// {{ lanes }} invocations share {{ rows }} rows: their weights are loaded together and meet each loaded input.
+// {{ lanes }} invocations share {{ rows }} rows: their weights are loaded together and meet each loaded input.{% if unequal %} Those of floats, which are
+// several times as long, they take one by one.{% endif %}
 {% set ones_in_offset = true %}
 {% include "jobs.wgsl" %}
 {% if norm %}
@@ -36,16 +37,14 @@ var<workgroup> row_input: array<vec4<f32>, {{ spans * 8 + (spans * 8 + 15) // 16
 // What the norm's two sums are made of.
 var<workgroup> norm_parts: array<f32, {{ workgroup // 2 if subgroup else workgroup }}>;
 {% endif %}
-{% if digits %}
-const HALVES = {{ spans * 2 }}u; // 16 columns of the input share a step: x = step * n, n an integer
-const LARGEST = {{ largest_integer }}.0; // |n|
-const DIGIT_SIGNS = {{ digit_signs }}; // the top bit of each digit
-
-// Bytes of n, the lowest first: [digits, halves, 16 columns]. What is left of n above a byte is rounded, so that every
-// byte is a signed number.
-var<workgroup> digits: array<vec4<u32>, {{ digits * halves }}>;
-// A half's step, and the sum of its x.
+{% if integers and not rounded %}
+const HALVES = {{ spans * 2 }}u;
+// The input's integers, [halves, 16 columns]; then their step and their sum.
+var<workgroup> integers: array<vec4<u32>, {{ halves }}>;
 var<workgroup> steps: array<vec2<f32>, {{ spans * 2 }}>;
+{% endif %}
+{% if rounds_output %}
+var<workgroup> finished: array<f32, {{ workgroup // lanes * rows }}>; // the results of the workgroup's rows
 {% endif %}
 {% if not subgroup %}
 var<workgroup> sums: array<f32, {{ workgroup // lanes * rows * (lanes + 1) }}>; // [groups, rows, lanes], and a gap
@@ -129,6 +128,7 @@ fn prepare_input(job: Job, local: u32, subgroup: vec2<u32>, is_first: bool) {
 }
 {% endif %}
 
+{% if not rounded %}
 // Four columns of the input.
 fn input_at(job: Job, column: u32) -> vec4<f32> {
     {% if norm %}
@@ -137,46 +137,59 @@ fn input_at(job: Job, column: u32) -> vec4<f32> {
     return input[job.input + column];
     {% endif %}
 }
+{% endif %}
 
-{% if digits %}
-// Where a digit of 16 columns lies. Every other eight are backwards, so that eight lanes meet no bank twice in any
-// encoding.
-fn digits_at(digit: u32, half: u32) -> u32 {
-    return {{ halves }}u * digit + select(half, half ^ 7u, (half & 8u) != 0u);
-}
-
-fn digit_of(n: vec4<i32>, digit: u32) -> u32 {
-    // The top bit added to all digits carries what rounding leaves above; in the digit itself it is flipped back.
-    return pack4xU8(bitcast<vec4<u32>>(n + DIGIT_SIGNS) >> vec4<u32>(8u * digit)) ^ 0x80808080u;
-}
-
+{% if integers or rounds_output %}
 {% include "rounding.wgsl" %}
+{% endif %}
 
-// Rounds 16 columns to integers.
-fn quantise(job: Job, half: u32) {
-    {% for c in range(4) %}
-    let x{{ c }} = input_at(job, 4u * half + {{ c }}u);
-    {% endfor %}
-    let by = rounding(x0, x1, x2, x3, LARGEST);
-    {% for c in range(4) %}
-    let n{{ c }} = vec4<i32>(round(x{{ c }} * by.x));
-    {% endfor %}
-    {% for d in range(digits) %}
-    digits[digits_at({{ d }}u, half)] = vec4<u32>(digit_of(n0, {{ d }}u), digit_of(n1, {{ d }}u), digit_of(n2, {{ d }}u), digit_of(n3, {{ d }}u));
-    {% endfor %}
-    let n = (n0 + n1) + (n2 + n3);
-    steps[half] = vec2<f32>(by.y, by.y * f32((n.x + n.y) + (n.z + n.w)));
+{% if rounds_output %}
+fn finished_at(first: u32) -> vec4<f32> {
+    return vec4<f32>(finished[first], finished[first + 1u], finished[first + 2u], finished[first + 3u]);
 }
 
-// The product of sixteen quants with a digit.
-fn dot_sixteen(quants: vec4<u32>, digits: vec4<u32>) -> i32 {
-    return dot4I8Packed(quants.x, digits.x) + dot4I8Packed(quants.y, digits.y)
-        + dot4I8Packed(quants.z, digits.z) + dot4I8Packed(quants.w, digits.w);
+{% include "store_rounded.wgsl" %}
+{% endif %}
+
+{% if integers %}
+{% if rounded %}
+// Sixteen columns of the input, which lies span by span: the integers of both halves, then both steps and sums.
+fn integers_at(job: Job, half: u32) -> Rounded {
+    let span = job.input + 3u * (half >> 1u);
+    let steps = bitcast<vec4<f32>>(input[span + 2u]);
+    return Rounded(input[span + (half & 1u)], select(steps.xy, steps.zw, (half & 1u) == 1u));
+}
+{% else %}
+// Where the integers of 16 columns lie. Every other eight are backwards, so that eight lanes meet no bank twice in any
+// encoding.
+fn integers_place(half: u32) -> u32 {
+    return select(half, half ^ 7u, (half & 8u) != 0u);
+}
+
+fn integers_at(job: Job, half: u32) -> Rounded {
+    return Rounded(integers[integers_place(half)], steps[half]);
+}
+
+// Rounds the input.
+fn quantise(job: Job, local: u32) {
+    for (var half = local; half < HALVES; half += WORKGROUP) {
+        {% for c in range(4) %}
+        let x{{ c }} = input_at(job, 4u * half + {{ c }}u);
+        {% endfor %}
+        let sixteen = rounded(x0, x1, x2, x3);
+        integers[integers_place(half)] = sixteen.integers;
+        steps[half] = sixteen.step_and_sum;
+    }
+    workgroupBarrier();
 }
 {% endif %}
 
+{% endif %}
+
 // The weights that an invocation has under way of one row.
-{% macro fetch(e, r, span) %}fetch{{ e }}(row{{ r }}, SPANS, min({{ span }}, SPANS - 1u)){% endmacro %}
+{% macro fetch(e, r, unit, pairs) %}
+{%- if pairs %}fetch_pair{{ e }}(row{{ r }}, SPANS, min({{ unit }}, SPANS / 2u - 1u)){% else %}fetch{{ e }}(row{{ r }}, SPANS, min({{ unit }}, SPANS - 1u)){% endif %}
+{%- endmacro %}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -205,10 +218,15 @@ fn main(
     {% endif %}
     {% endfor %}
     let matrix_rows = matrix_rows{{ matrices | length - 1 }};
+    {% if unequal %}
+    let shared_rows = select(1u, ROWS, {% for matrix in matrices if matrix.shared_rows == rows %}{{ " | " if not loop.first }}(which == {{ matrix.index }}u){% endfor %});
+    {% else %}
+    let shared_rows = ROWS;
+    {% endif %}
     let lane = local % LANES;
     let group = local / LANES;
-    let workgroup_row = (index - first_workgroup{{ matrices | length - 1 }}) * GROUPS * ROWS;
-    let first_row = workgroup_row + group * ROWS;
+    let workgroup_row = (index - first_workgroup{{ matrices | length - 1 }}) * GROUPS * shared_rows;
+    let first_row = workgroup_row + group * shared_rows;
     // Rows that there are not repeat the last one; their results are dropped.
     {% for r in range(rows) %}
     let row{{ r }} = job.weights + min(first_row + {{ r }}u, matrix_rows - 1u) * job.weights_stride;
@@ -220,10 +238,10 @@ fn main(
     // The row that this invocation will finish, and what the output holds of it.
     {% if subgroup and lanes == shuffled %}
     let own_row = first_row + lane;
-    let finishes = lane < ROWS && own_row < matrix_rows;
+    let finishes = lane < shared_rows && own_row < matrix_rows;
     {% else %}
     let own_row = workgroup_row + local;
-    let finishes = local < GROUPS * ROWS && own_row < matrix_rows;
+    let finishes = local < GROUPS * shared_rows && own_row < matrix_rows;
     {% endif %}
     let old = held(job, 0u, min(own_row, matrix_rows - 1u));
 
@@ -233,58 +251,59 @@ fn main(
     {% if encodings | length > 1 %}
     {{ "if" if loop.first else "} else if" }} ({% for matrix in matrices if matrix.encoding == e %}{{ " | " if not loop.first }}(which == {{ matrix.index }}u){% endfor %}) {
     {% endif %}
+    {% set by_integers = integers and loop_encoding in integer_encodings %}
+    {% set pairs = integers and loop_encoding in pair_encodings %}
+    {% set own_rows = rows if by_integers or not unequal else 1 %}
     // The first weights are under way while the input is made.
-    {% for r in range(rows) %}
+    {% for r in range(own_rows) %}
     {% for d in range(depth) %}
-    var packed{{ r }}_{{ d }} = {{ fetch(e, r, "lane + " ~ d * lanes ~ "u") }};
+    var packed{{ r }}_{{ d }} = {{ fetch(e, r, "lane + " ~ d * lanes ~ "u", pairs) }};
     {% endfor %}
     {% endfor %}
     {% if norm %}
     prepare_input(job, local, subgroup, index == 0u);
     {% endif %}
-    {% if digits and loop_encoding in integer_encodings %}
-    for (var half = local; half < HALVES; half += WORKGROUP) {
-        quantise(job, half);
-    }
-    workgroupBarrier();
+    {% if by_integers and not rounded %}
+    quantise(job, local);
     {% endif %}
     // A loop in few instructions: one that is unrolled waits for its instructions longer than for its weights.
-    for (var span = lane; span < SPANS; span += LANES) {
-        {% for r in range(rows) %}
+    for (var {{ "pair" if pairs else "span" }} = lane; {{ "pair < SPANS / 2u; pair" if pairs else "span < SPANS; span" }} += LANES) {
+        {% for r in range(own_rows) %}
         let weights{{ r }} = packed{{ r }}_0;
         {% for d in range(1, depth) %}
         packed{{ r }}_{{ d - 1 }} = packed{{ r }}_{{ d }};
         {% endfor %}
-        packed{{ r }}_{{ depth - 1 }} = {{ fetch(e, r, "span + " ~ depth * lanes ~ "u") }};
+        packed{{ r }}_{{ depth - 1 }} = {{ fetch(e, r, ("pair" if pairs else "span") ~ " + " ~ depth * lanes ~ "u", pairs) }};
         {% endfor %}
+        {% if pairs %}
+        let sixteens = pair_sixteens{{ e }}(pair);
+        {% for i in range(4) %}
+        let x{{ i }} = integers_at(job, sixteens[{{ i }}]);
+        {% endfor %}
+        {% for r in range(own_rows) %}
+        sum{{ r }} += pair_product{{ e }}(weights{{ r }}, pair, x0, x1, x2, x3);
+        {% endfor %}
+        {% else %}
         {% for half in range(2) %}
-        {% if digits and loop_encoding in integer_encodings %}
+        {% if by_integers %}
         {
-            let of_row = (first_column{{ e }}(span) + {{ half }}u * HALF_STRIDE{{ e }}) >> 4u;
-            let step = steps[of_row];
-            {% for d in range(digits) %}
-            let digit{{ d }} = digits[digits_at({{ d }}u, of_row)];
-            {% endfor %}
-            {% for r in range(rows) %}
+            let x = integers_at(job, (first_column{{ e }}(span) + {{ half }}u * HALF_STRIDE{{ e }}) >> 4u);
+            {% for r in range(own_rows) %}
             {
-                let quants = quants{{ e }}(weights{{ r }}, span, {{ half }}u);
+                let dot = f32(dot_sixteen(quants{{ e }}(weights{{ r }}, span, {{ half }}u), x.integers));
                 let factors = factors{{ e }}(weights{{ r }}, span, {{ half }}u);
-                {% for d in range(digits) %}
-                let dot{{ d }} = dot_sixteen(quants, digit{{ d }});
-                {% endfor %}
-                let product = {{ "f32(dot0)" if digits == 1 else "f32(256 * dot1 + dot0)" if digits == 2 else "fma(65536.0, f32(dot2), f32(256 * dot1 + dot0))" }};
-                sum{{ r }} += fma(factors.x, step.x * product, factors.y * step.y);
+                sum{{ r }} += fma(factors.x, x.step_and_sum.x * dot, factors.y * x.step_and_sum.y);
             }
             {% endfor %}
         }
-        {% else %}
+        {% elif not rounded %}
         {
             let column = (first_column{{ e }}(span) + {{ half }}u * HALF_STRIDE{{ e }}) >> 2u;
             {% for c in range(4) %}
             let x{{ c }} = input_at(job, column + {{ c }}u);
             {% endfor %}
             let inputs = total((x0 + x1) + (x2 + x3));
-            {% for r in range(rows) %}
+            {% for r in range(own_rows) %}
             {
                 let w = decode{{ e }}(weights{{ r }}, span, {{ half }}u);
                 let product = fma(w.quants[3], x3, fma(w.quants[2], x2, fma(w.quants[1], x1, w.quants[0] * x0)));
@@ -294,6 +313,7 @@ fn main(
         }
         {% endif %}
         {% endfor %}
+        {% endif %}
     }
     {% endfor %}
     {% if encodings | length > 1 %}
@@ -319,7 +339,7 @@ fn main(
     }
     workgroupBarrier();
     if (finishes) {
-        let first = local / ROWS * {{ lanes // shuffled * rows }}u + local % ROWS;
+        let first = local / shared_rows * {{ lanes // shuffled * rows }}u + local % shared_rows;
         product = sums[first];
         {% for i in range(1, lanes // shuffled) %}
         product += sums[first + {{ i * rows }}u];
@@ -334,12 +354,25 @@ fn main(
     // One invocation adds up the lanes of one row.
     var product = 0.0;
     if (finishes) {
+        let first = (local / shared_rows * ROWS + local % shared_rows) * (LANES + 1u);
         for (var i = 0u; i < LANES; i++) {
-            product += sums[local * (LANES + 1u) + i];
+            product += sums[first + i];
         }
     }
     {% endif %}
+    {% if rounds_output %}
+    if (finishes) {
+        finished[own_row - workgroup_row] = results(job, 0u, own_row, vec4<f32>(product), vec4<f32>(old)).x;
+    }
+    workgroupBarrier();
+    // The results are the input of a kernel that wants them rounded.
+    let first = 16u * local;
+    if (first < GROUPS * ROWS && workgroup_row + first < matrix_rows) {
+        store_rounded(job.output, (workgroup_row + first) >> 4u, rounded({% for c in range(4) %}finished_at(first + {{ 4 * c }}u), {% endfor %}));
+    }
+    {% else %}
     if (finishes) {
         out[job.output + own_row] = results(job, 0u, own_row, vec4<f32>(product), vec4<f32>(old)).x;
     }
+    {% endif %}
 }

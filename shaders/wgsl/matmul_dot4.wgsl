@@ -7,8 +7,6 @@ enable f16;
 {% include "jobs.wgsl" %}
 override BLOCK_SIZE = 16u;
 
-const LARGEST = 127.0; // magnitude of the integers
-
 // Sixteen integers, and what makes numbers of them: [halves of a span, rows or tokens].
 var<workgroup> weight_integers: array<vec4<u32>, 2u * {{ tile_rows }}u * BLOCK_SIZE>;
 var<workgroup> weight_factors: array<vec2<f32>, 2u * {{ tile_rows }}u * BLOCK_SIZE>; // weight = x * integer + y
@@ -22,17 +20,9 @@ fn quantise(first: u32, at: u32) {
     {% for c in range(4) %}
     let x{{ c }} = vec4<f32>(input[first + {{ c }}u]);
     {% endfor %}
-    let by = rounding(x0, x1, x2, x3, LARGEST);
-    {% for c in range(4) %}
-    let n{{ c }} = vec4<i32>(round(x{{ c }} * by.x));
-    {% endfor %}
-    input_integers[at] = vec4<u32>(pack4xI8(n0), pack4xI8(n1), pack4xI8(n2), pack4xI8(n3));
-    let n = (n0 + n1) + (n2 + n3);
-    input_steps[at] = vec2<f32>(by.y, by.y * f32((n.x + n.y) + (n.z + n.w)));
-}
-
-fn dot_sixteen(a: vec4<u32>, b: vec4<u32>) -> f32 {
-    return f32(dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w));
+    let sixteen = rounded(x0, x1, x2, x3);
+    input_integers[at] = sixteen.integers;
+    input_steps[at] = sixteen.step_and_sum;
 }
 
 @compute @workgroup_size(BLOCK_SIZE, BLOCK_SIZE)
@@ -84,7 +74,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             {
                 let w = weight_integers[half * rows_in_tile + thread_row + {{ r }}u * BLOCK_SIZE];
                 let factors = weight_factors[half * rows_in_tile + thread_row + {{ r }}u * BLOCK_SIZE];
-                let dots = vec{{ tile_tokens }}<f32>({% for t in range(tile_tokens) %}dot_sixteen(w, x{{ t }}), {% endfor %});
+                let dots = vec{{ tile_tokens }}<f32>({% for t in range(tile_tokens) %}f32(dot_sixteen(w, x{{ t }})), {% endfor %});
                 sum{{ r }} += fma(factors.x * steps, dots, factors.y * input_sums);
             }
             {% endfor %}

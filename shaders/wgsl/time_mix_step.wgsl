@@ -1,6 +1,6 @@
 // Time mixing of one token between its first products and its last one, a workgroup a head: the second halves of the
 // low-rank pairs, the keys, the recurrence, the group norm, the bonus, the gate. Twins: twins::decay, twins::iclr,
-// twins::value_residual, twins::removal_key, twins::scale_key, twins::wkv7, twins::group_norm, twins::bonus, twins::gate.
+// twins::value_residual, twins::removal_key, twins::scale_key, twins::wkv7, twins::group_norm, twins::bonus, twins::gate{% if rounds_output %}, twins::quantise{% endif %}.
 // {{ lanes }} invocations share a channel: a row of each matrix and of the state. All that they read is asked for before any of it
 // is used, as waiting for memory is what this kernel does most.
 struct LowRank {
@@ -34,7 +34,7 @@ const {{ slot }} = {{ loop.index0 }}u;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> mixed: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> state: array<vec4<f32>>; // [heads, 64 values, 64 keys]
-@group(0) @binding(5) var<storage, read_write> out: array<f32>; // [width]
+@group(0) @binding(5) var<storage, read_write> out: array<{{ "u32" if rounds_output else "f32" }}>; // [width]{{ ", rounded" if rounds_output }}
 
 {% include "half.wgsl" %}
 {% include "encodings/common.wgsl" %}
@@ -45,6 +45,10 @@ const {{ slot }} = {{ loop.index0 }}u;
 {% endwith %}
 {% endfor %}
 {% include "activations.wgsl" %}
+{% if rounds_output %}
+{% include "rounding.wgsl" %}
+{% include "store_rounded.wgsl" %}
+{% endif %}
 const LANES = {{ lanes }}u;
 const GROUP_NORM_EPSILON = 64e-5;
 const LEAST_NORM = 1e-12;
@@ -247,7 +251,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     {% endfor %}
     let variance = lane_sum(local, 0u, vec4<f32>(square_sum)).x / 64.0;
     let normed = (y - mean) / sqrt(variance + GROUP_NORM_EPSILON) * norm_weight + norm_bias;
+    let gated = (normed + sums.y * v) * gate;
+    {% if rounds_output %}
     if (lane == 0u) {
-        out[channel] = (normed + sums.y * v) * gate;
+        bonus[row] = gated; // whose sums have been made
     }
+    workgroupBarrier();
+    let first = 16u * local;
+    if (first < 64u) {
+        let sixteen = rounded(bonus_at(first), bonus_at(first + 4u), bonus_at(first + 8u), bonus_at(first + 12u));
+        store_rounded(0u, workgroup.x * 4u + local, sixteen);
+    }
+    {% else %}
+    if (lane == 0u) {
+        out[channel] = gated;
+    }
+    {% endif %}
 }

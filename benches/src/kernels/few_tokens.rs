@@ -81,17 +81,25 @@ pub(super) fn fused_matvec(device: &Device, shapes: &Shapes) -> Result<Vec<Case>
 
 fn fused_cases(device: &Device, matrix: Matrix, input: FusedInput) -> Result<Vec<Case>, Error> {
     let numbers = match matrix.encoding.has_integers() {
-        true => &[(0, "f32", Activations::F32), (1, "q8", Activations::Q8)][..],
-        false => &[(0, "f32", Activations::F32)],
+        true => &[
+            (false, "f32", Activations::F32),
+            (true, "q8", Activations::Q8),
+        ][..],
+        false => &[(false, "f32", Activations::F32)],
     };
     let mut cases = Vec::new();
-    for &(digits, number, activations) in numbers {
+    for &(integers, number, activations) in numbers {
         let tuning = Tuning::of(activations);
         let sharing = match input {
             FusedInput::Norm => tuning.head,
             FusedInput::NormShift => tuning.ffn_key,
             FusedInput::Plain if matrix.rows == matrix.columns => tuning.output,
-            FusedInput::Plain => tuning.ffn_value,
+            _ => tuning.ffn_value,
+        };
+        let input = match input {
+            // The kernel before rounds what it can.
+            FusedInput::Plain if integers => FusedInput::Rounded,
+            input => input,
         };
         for (shuffled, level) in [(0, "plain"), (device.subgroup.clamp(1, 32), "subgroup")] {
             let matvec = FusedMatvec {
@@ -106,7 +114,8 @@ fn fused_cases(device: &Device, matrix: Matrix, input: FusedInput) -> Result<Vec
                 rows: sharing.rows,
                 workgroup: sharing.workgroup,
                 depth: sharing.depth,
-                digits,
+                integers,
+                rounds_output: false,
             };
             cases.push(fused_case(&matvec, matrix, &format!("{number}/{level}"))?);
         }
@@ -128,7 +137,7 @@ fn fused_case(matvec: &FusedMatvec, matrix: Matrix, form: &str) -> Result<Case, 
         padding: 0,
     };
     let (before, mix) = match matvec.input {
-        FusedInput::Plain => ("product", NO_MIX),
+        FusedInput::Plain | FusedInput::Rounded => ("product", NO_MIX),
         FusedInput::Norm => ("norm", NO_MIX),
         FusedInput::NormShift => ("norm+shift", 2 * width),
     };
@@ -144,7 +153,7 @@ fn fused_case(matvec: &FusedMatvec, matrix: Matrix, form: &str) -> Result<Case, 
         Input::numbers(columns),
         Input::Room(4 * rows as u64),
     ];
-    if matvec.input != FusedInput::Plain {
+    if matches!(matvec.input, FusedInput::Norm | FusedInput::NormShift) {
         inputs.push(Input::uniform(&norm));
     }
     if matvec.input == FusedInput::NormShift {

@@ -292,6 +292,7 @@ fn time_mix_step_case(
         padding: [0; 3],
     };
     let step = TimeMixStep {
+        rounds_output: false,
         encodings,
         spans,
         first_layer,

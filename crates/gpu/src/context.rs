@@ -18,6 +18,11 @@ use crate::{
 #[cfg(not(target_arch = "wasm32"))]
 use crate::{Backend, Uploader, pipeline_cache::PipelineCache};
 
+/// How long a wait keeps its processor before it goes to sleep: a token of a small model, or of a large one on a fast
+/// device. Of what a slow device takes it is a small part.
+#[cfg(not(target_arch = "wasm32"))]
+const AWAKE: Duration = Duration::from_millis(5);
+
 /// An open device with its queue, its compiled kernels and the count of its memory.
 ///
 /// Every method may be called from several threads.
@@ -304,8 +309,27 @@ impl Context {
         submission: Option<wgpu::SubmissionIndex>,
         doing: &str,
     ) -> Result<(), Error> {
+        if submission.is_none() {
+            self.wait_awake();
+        }
         let pending = Duration::from_micros(self.pending_us.swap(0, Ordering::Relaxed));
         self.wait_at_most(Duration::from_secs(60) + 10 * pending, submission, doing)
+    }
+
+    /// Waits a little for everything submitted without going to sleep: to be woken takes a fifth of what a token of 3B
+    /// takes on a large device, whose clock falls meanwhile. A device that computes on this processor is left to it.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait_awake(&self) {
+        if self.adapter.software {
+            return;
+        }
+        let started = std::time::Instant::now();
+        while started.elapsed() < AWAKE {
+            match self.poll(wgpu::PollType::Poll) {
+                Ok(status) if !status.is_queue_empty() => std::hint::spin_loop(),
+                _ => return,
+            }
+        }
     }
 
     #[cfg(not(target_arch = "wasm32"))]

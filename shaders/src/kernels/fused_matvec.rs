@@ -6,7 +6,7 @@ use minijinja::context;
 use super::product::{BINDINGS, HIDDEN_SCALE, MAX_JOBS};
 use super::template::render;
 use super::{Binding, Kernel, Variant};
-use crate::{Encoding, Error, twins};
+use crate::{Encoding, Error, SPAN};
 
 /// Matrices of one or several encodings times one token, a [`Job`](super::Job) for each, in the same order. A matrix with
 /// fewer spans a row than others has no place in their dispatch.
@@ -26,16 +26,34 @@ pub struct FusedMatvec {
     pub shuffled: u32,
     /// Invocations that share rows: a power of two.
     pub lanes: u32,
-    /// Rows that they share.
+    /// Rows that they share. Where some matrices meet integers, those of floats have them share one, as their rows take
+    /// several times as long.
     pub rows: u32,
     /// Invocations of a workgroup.
     pub workgroup: u32,
     /// Spans of each row that an invocation has under way.
     pub depth: u32,
-    /// Bytes of the integers that the input is rounded to before it meets a matrix of integers, see
-    /// [`twins::quantise`](crate::twins::quantise): 1 to 3, or 0 to keep its floats. Matrices of floats always meet floats.
-    pub digits: u32,
+    /// Whether the input is rounded to 8-bit integers before it meets a matrix of integers, see
+    /// [`twins::quantise`](crate::twins::quantise). Matrices of floats always meet floats.
+    pub integers: bool,
+    /// Whether results are stored rounded, as the kernel after this one wants them that has a
+    /// [rounded input](FusedInput::Rounded). There is one matrix then, and a workgroup has [whole sixteens](Self::can_round_output).
+    pub rounds_output: bool,
 }
+
+impl FusedInput {
+    /// All inputs.
+    pub const ALL: [FusedInput; 4] = [
+        FusedInput::Plain,
+        FusedInput::Rounded,
+        FusedInput::Norm,
+        FusedInput::NormShift,
+    ];
+}
+
+/// What a span of rounded numbers takes: 32 8-bit integers, then the step and the sum of the first 16, then those of the
+/// others.
+pub const ROUNDED_SPAN_VEC4S: usize = 3;
 
 /// What the kernel knows of a matrix beforehand, so that its workgroups find theirs without asking memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +69,8 @@ pub struct FusedMatrix {
 pub enum FusedInput {
     /// Nothing.
     Plain,
+    /// It has been rounded by the kernel before, [`ROUNDED_SPAN_VEC4S`] for each span. All matrices are of integers.
+    Rounded,
     /// Layer norm. The input is row `rows.first` of its buffer.
     Norm,
     /// Layer norm, then token shift by each job's `mix`. The input is the first row of its buffer.
@@ -92,54 +112,56 @@ impl FusedMatvec {
         } = *self;
         let subgroup = self.shuffled > 0;
         let shuffled = self.shuffled.min(lanes);
-        let digits = self.digits();
+        let integers = self.meets_integers();
         let encodings = self.encodings();
         let names: Vec<&str> = encodings.iter().map(|encoding| encoding.name()).collect();
         let (input, bindings) = match self.input {
             FusedInput::Plain => ("plain", BINDINGS),
+            FusedInput::Rounded => ("rounded", BINDINGS),
             FusedInput::Norm => ("norm", NORM),
             FusedInput::NormShift => ("shift", SHIFT),
         };
         let level = if subgroup { "subgroup" } else { "plain" };
-        let number = match digits {
-            0 => String::new(),
-            digits => format!(".int{}", 8 * digits),
-        };
+        let number = if integers { ".int8" } else { "" };
+        let stored = if self.rounds_output { ".to_int8" } else { "" };
         let name = format!(
-            "fused_matvec.{}.{input}.{spans}{number}.{level}",
+            "fused_matvec.{}.{input}.{spans}{number}{stored}.{level}",
             names.join("_")
         );
         let integer_encodings: Vec<usize> = (0..encodings.len())
             .filter(|index| encodings[*index].has_integers())
             .collect();
+        let pair_encodings: Vec<usize> = (0..encodings.len())
+            .filter(|index| encodings[*index].has_pairs())
+            .collect();
         let templates: Vec<String> = encodings
             .iter()
             .map(|encoding| encoding.template())
             .collect();
+        let rounded = self.input == FusedInput::Rounded;
         let mut first_workgroup = 0;
         let mut matrices = Vec::new();
         for (index, matrix) in self.matrices.iter().enumerate() {
             let encoding = encodings.iter().position(|known| *known == matrix.encoding);
             let rows = matrix.rows;
-            matrices.push(context! { index, encoding, rows, first_workgroup });
-            first_workgroup += self.workgroups_of(rows);
+            let shared_rows = self.shared_rows(matrix.encoding);
+            matrices.push(context! { index, encoding, rows, shared_rows, first_workgroup });
+            first_workgroup += self.workgroups_of(matrix);
         }
-        let (norm, shift) = (
-            self.input != FusedInput::Plain,
-            self.input == FusedInput::NormShift,
-        );
+        let (norm, shift) = (self.has_norm(), self.input == FusedInput::NormShift);
         let values = context! {
             encodings => templates, max_jobs => MAX_JOBS, matrices,
-            hidden_scale => HIDDEN_SCALE, input => "vec4<f32>", output => "f32",
-            spans, lanes, rows, workgroup, depth, subgroup, shuffled, norm, shift,
-            digits, integer_encodings, halves => self.padded_halves(),
-            largest_integer => if digits > 0 { twins::largest_integer(digits) } else { 0 },
-            digit_signs => 0x80_8080 & ((1 << (8 * digits)) - 1),
+            hidden_scale => HIDDEN_SCALE, input => if rounded { "vec4<u32>" } else { "vec4<f32>" },
+            output => if self.rounds_output { "u32" } else { "f32" },
+            spans, lanes, rows, workgroup, depth, subgroup, shuffled, norm, shift, rounded,
+            integers, integer_encodings, rounds_output => self.rounds_output, halves => self.padded_halves(),
+            pair_encodings, span_pairs => integers,
+            unequal => encodings.iter().any(|encoding| self.shared_rows(*encoding) != self.rows),
         };
         Ok(Kernel {
             variant: Variant {
                 subgroup,
-                dot4: digits > 0,
+                dot4: integers,
                 ..Variant::PLAIN
             },
             wgsl: render(&name, "fused_matvec.wgsl", values)?,
@@ -153,9 +175,9 @@ impl FusedMatvec {
 
     /// Bytes of workgroup memory that it takes.
     pub fn workgroup_bytes(&self) -> u32 {
-        let norm = match self.input {
-            FusedInput::Plain => 0,
-            _ => {
+        let norm = match self.has_norm() {
+            false => 0,
+            true => {
                 let vec4s = self.spans * 8;
                 // Two sums of each subgroup, of four or more; or one of each invocation.
                 let parts = if self.shuffled > 0 {
@@ -172,11 +194,25 @@ impl FusedMatvec {
             shuffled if shuffled < self.lanes => 4 * self.workgroup / shuffled * self.rows,
             _ => 0,
         };
-        let digits = match self.digits() {
-            0 => 0,
-            digits => 16 * digits * self.padded_halves() + 8 * 2 * self.spans,
+        let integers = match self.meets_integers() && self.input != FusedInput::Rounded {
+            true => 16 * self.padded_halves() + 8 * 2 * self.spans,
+            false => 0,
         };
-        norm + sums + digits
+        let finished = if self.rounds_output {
+            4 * groups * self.rows
+        } else {
+            0
+        };
+        norm + sums + integers + finished
+    }
+
+    /// Whether workgroups have whole sixteens of rows, as [`rounds_output`](Self::rounds_output) demands.
+    pub fn can_round_output(&self) -> bool {
+        let rows = self.workgroup / self.lanes * self.rows;
+        let [matrix] = self.matrices.as_slice() else {
+            return false;
+        };
+        rows.is_multiple_of(16) && matrix.rows.is_multiple_of(SPAN as u32)
     }
 
     /// The encodings of the matrices, each once.
@@ -190,27 +226,38 @@ impl FusedMatvec {
         distinct
     }
 
-    /// Digits of the input, if any matrix has a use for them.
-    fn digits(&self) -> u32 {
-        let has_integers = self
-            .matrices
-            .iter()
-            .any(|matrix| matrix.encoding.has_integers());
-        if has_integers { self.digits } else { 0 }
+    /// Whether any matrix meets integers.
+    fn meets_integers(&self) -> bool {
+        let mut encodings = self.matrices.iter().map(|matrix| matrix.encoding);
+        self.integers && encodings.any(Encoding::has_integers)
     }
 
-    /// Halves of the input in whole eights, as the digits lie.
+    fn has_norm(&self) -> bool {
+        matches!(self.input, FusedInput::Norm | FusedInput::NormShift)
+    }
+
+    /// Halves of the input in whole eights, as their integers lie.
     fn padded_halves(&self) -> u32 {
         (2 * self.spans).next_multiple_of(8)
     }
 
     /// Workgroups for all matrices. The kernel counts `y * num_workgroups.x + x` through all of them.
     pub fn workgroups(&self) -> u32 {
-        let rows = self.matrices.iter().map(|matrix| matrix.rows);
-        rows.map(|rows| self.workgroups_of(rows)).sum()
+        let matrices = self.matrices.iter();
+        matrices.map(|matrix| self.workgroups_of(matrix)).sum()
     }
 
-    fn workgroups_of(&self, rows: u32) -> u32 {
-        rows.div_ceil(self.workgroup / self.lanes * self.rows)
+    fn workgroups_of(&self, matrix: &FusedMatrix) -> u32 {
+        let groups = self.workgroup / self.lanes;
+        matrix
+            .rows
+            .div_ceil(groups * self.shared_rows(matrix.encoding))
+    }
+
+    fn shared_rows(&self, encoding: Encoding) -> u32 {
+        match self.meets_integers() && !encoding.has_integers() {
+            true => 1,
+            false => self.rows,
+        }
     }
 }

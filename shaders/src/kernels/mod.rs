@@ -24,7 +24,7 @@ use crate::{Encoding, Error};
 
 pub use add_parts::{AddParts, AddPartsParams};
 pub use embedding::{Embedding, EmbeddingParams};
-pub use fused_matvec::{FusedInput, FusedMatrix, FusedMatvec, NormParams};
+pub use fused_matvec::{FusedInput, FusedMatrix, FusedMatvec, NormParams, ROUNDED_SPAN_VEC4S};
 pub use layer_norm::{LayerNorm, LayerNormParams};
 pub use matmul_coop::{CoopTile, MatmulCoop};
 pub use matmul_dot4::MatmulDot4;
@@ -160,7 +160,8 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         kernels.push(Wkv7 { subgroup }.kernel()?);
     }
     for subgroup in [false, true] {
-        kernels.extend(one_token(subgroup)?);
+        kernels.extend(fused_matvecs(subgroup)?);
+        kernels.extend(time_mix_steps(subgroup)?);
     }
     for output in [Number::F32, Number::F16] {
         kernels.push(Readout { output }.kernel()?);
@@ -225,52 +226,66 @@ fn many_tokens(encoding: Encoding) -> Result<Vec<Kernel>, Error> {
     Ok(kernels)
 }
 
-/// The kernels of the plan for one token, as a model of 2,560 channels in a mix of encodings uses them.
-fn one_token(subgroup: bool) -> Result<Vec<Kernel>, Error> {
+/// The products of the plan for one token, as a model of 2,560 channels in a mix of encodings uses them.
+fn fused_matvecs(subgroup: bool) -> Result<Vec<Kernel>, Error> {
     let mut kernels = Vec::new();
-    for input in [FusedInput::Plain, FusedInput::Norm, FusedInput::NormShift] {
-        let several = vec![Encoding::Q4_K, Encoding::Q6_K, Encoding::F16];
-        for encodings in Encoding::ALL
-            .map(|encoding| vec![encoding])
-            .into_iter()
-            .chain([several])
-        {
-            let has_integers = encodings.iter().any(|encoding| encoding.has_integers());
-            for digits in if has_integers { &[0, 1][..] } else { &[0] } {
-                let kernel = FusedMatvec {
-                    matrices: encodings
-                        .iter()
-                        .map(|&encoding| FusedMatrix {
-                            encoding,
-                            rows: 2560,
-                        })
-                        .collect(),
-                    spans: 80,
+    let several = vec![Encoding::Q4_K, Encoding::Q6_K, Encoding::F16];
+    let each = Encoding::ALL.map(|encoding| vec![encoding]);
+    for encodings in each.into_iter().chain([several]) {
+        let has_integers = encodings.iter().any(|encoding| encoding.has_integers());
+        let all_integers = encodings.iter().all(|encoding| encoding.has_integers());
+        let matrices = encodings.iter().map(|&encoding| FusedMatrix {
+            encoding,
+            rows: 2560,
+        });
+        let product = FusedMatvec {
+            matrices: matrices.collect(),
+            spans: 80,
+            input: FusedInput::Plain,
+            shuffled: if subgroup { 16 } else { 0 },
+            lanes: 16,
+            rows: 2,
+            workgroup: 128,
+            depth: 2,
+            integers: false,
+            rounds_output: false,
+        };
+        for input in FusedInput::ALL {
+            if input != FusedInput::Rounded {
+                let on_floats = FusedMatvec {
                     input,
-                    shuffled: if subgroup { 16 } else { 0 },
-                    lanes: 16,
-                    rows: 2,
-                    workgroup: 128,
-                    depth: 2,
-                    digits: *digits,
+                    ..product.clone()
                 };
-                kernels.push(kernel.kernel()?);
+                kernels.push(on_floats.kernel()?);
+            }
+            if has_integers && (input != FusedInput::Rounded || all_integers) {
+                let on_integers = FusedMatvec {
+                    input,
+                    integers: true,
+                    rounds_output: input == FusedInput::NormShift && encodings.len() == 1,
+                    ..product.clone()
+                };
+                kernels.push(on_integers.kernel()?);
             }
         }
     }
+    Ok(kernels)
+}
+
+/// What lies between the products of time mixing in the plan for one token.
+fn time_mix_steps(subgroup: bool) -> Result<Vec<Kernel>, Error> {
+    let mut kernels = Vec::new();
+    // Real files keep the decay's matrix in single precision, the others in half.
+    let mixed = [Encoding::F32, Encoding::F16, Encoding::F16, Encoding::F16];
+    let each = Encoding::ALL.map(|encoding| ([encoding; 4], false));
     for first_layer in [true, false] {
-        // Real files keep the decay's matrix in single precision, the others in half.
-        let mixed = [Encoding::F32, Encoding::F16, Encoding::F16, Encoding::F16];
-        for encodings in Encoding::ALL
-            .map(|encoding| [encoding; 4])
-            .into_iter()
-            .chain([mixed])
-        {
+        for (encodings, rounds_output) in each.into_iter().chain([(mixed, false), (mixed, true)]) {
             let step = TimeMixStep {
                 encodings,
                 spans: [3, 3, if first_layer { 0 } else { 2 }, 10],
                 first_layer,
                 subgroup,
+                rounds_output,
             };
             kernels.push(step.kernel()?);
         }

@@ -40,6 +40,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "removal_key.wgsl",
     "rounding.wgsl",
     "rows.wgsl",
+    "store_rounded.wgsl",
     "time_mix.wgsl",
     "time_mix_step.wgsl",
     "wkv7.wgsl",

@@ -20,6 +20,9 @@ pub struct TimeMixStep {
     pub first_layer: bool,
     /// Whether sums over the invocations of a channel are made by subgroup operations.
     pub subgroup: bool,
+    /// Whether the output is stored rounded, as the kernel after this one wants it that has a
+    /// [rounded input](super::FusedInput::Rounded).
+    pub rounds_output: bool,
 }
 
 /// The second half of a low-rank pair.
@@ -110,6 +113,7 @@ impl TimeMixStep {
             spans,
             first_layer,
             subgroup,
+            rounds_output,
         } = *self;
         let lanes = self.lanes();
         let (pairs, groups) = self.pairs_and_groups();
@@ -118,7 +122,8 @@ impl TimeMixStep {
         let level = if subgroup { "subgroup" } else { "plain" };
         let names = [0, 1, 2, 3].map(|pair| format!("{}x{}", encodings[pair].name(), spans[pair]));
         let names = names.join("_");
-        let name = format!("time_mix_step.{names}.{layer}.{level}");
+        let stored = if rounds_output { ".to_int8" } else { "" };
+        let name = format!("time_mix_step.{names}.{layer}{stored}.{level}");
         let templates: Vec<String> = self
             .distinct_encodings()
             .iter()
@@ -126,11 +131,12 @@ impl TimeMixStep {
             .collect();
         let values = context! {
             slots => Slot::NAMES, exchanged => EXCHANGED, encodings => templates, pairs, groups, all_spans,
-            lanes, parts => 16 / lanes, first_layer, subgroup,
+            lanes, parts => 16 / lanes, first_layer, subgroup, rounds_output,
         };
         Ok(Kernel {
             variant: Variant {
                 subgroup,
+                dot4: rounds_output,
                 ..Variant::PLAIN
             },
             wgsl: render(&name, "time_mix_step.wgsl", values)?,

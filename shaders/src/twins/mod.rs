@@ -33,7 +33,6 @@ pub use gate::{bonus, gate, residual};
 pub use matmul::matmul;
 pub use matrix::Matrix;
 pub use norm::{GROUP_NORM_EPS, group_norm, layer_norm};
-pub(crate) use quantise::largest_integer;
 pub use quantise::quantise;
 pub use removal_key::removal_key;
 pub use time_mix::{decay, iclr, scale_key, value_residual};

@@ -109,7 +109,8 @@ impl Case {
             rows: rows_per_group,
             workgroup: 128,
             depth: 2,
-            digits: 0,
+            integers: false,
+            rounds_output: false,
         };
         let quarter = self.columns as u32 / 4;
         let (mut jobs, mut encoded, mut output) = (vec![], vec![], 0);

@@ -9,11 +9,12 @@
 
 mod add_parts;
 mod fused_matvec;
-mod fused_matvec_digits;
+mod fused_matvec_integers;
 mod harness;
 mod lookup;
 mod norm;
 mod product;
 mod product_dot4;
+mod rounded;
 mod time_mix;
 mod time_mix_step;

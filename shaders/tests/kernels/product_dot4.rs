@@ -75,7 +75,7 @@ fn compare(ty: TensorType, [height, columns, tokens]: [usize; 3], block_size: u3
     }
     let found = product(kernel(&weights, block_size, input), &weights, &x);
     let mut expected = vec![0.0; tokens * height];
-    twins::quantise(&mut x, 1);
+    twins::quantise(&mut x);
     twins::matmul(&weights.twin(), &x, &mut expected).unwrap();
     let what = format!("{ty} [{height}, {columns}], {tokens} tokens, {block_size}, {input:?}");
     assert_close(&found, &expected, TOLERANCE, &what);

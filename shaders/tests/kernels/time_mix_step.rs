@@ -3,11 +3,14 @@
 use bytemuck::{Zeroable, bytes_of};
 use thalweg_gguf::TensorType;
 use thalweg_gpu::{Binding, Feature, Workgroups};
-use thalweg_shaders::kernels::{LowRankParams, Slot, TimeMixStep, TimeMixStepParams};
+use thalweg_shaders::kernels::{
+    LowRankParams, ROUNDED_SPAN_VEC4S, Slot, TimeMixStep, TimeMixStepParams,
+};
 use thalweg_shaders::twins::{self, Wkv7Inputs};
 use thalweg_shaders::{SPAN, VEC4_BYTES};
 
 use crate::harness::{Noise, Weights, assert_close, buffer, context, read, run};
+use crate::rounded::assert_rounded;
 
 const N: usize = 64;
 const TOLERANCE: f32 = 4e-6;
@@ -86,8 +89,9 @@ impl Case {
         (y, state)
     }
 
-    fn run(&self, first_layer: bool, subgroup: bool) -> (Vec<f32>, Vec<f32>) {
+    fn run(&self, first_layer: bool, [subgroup, rounds_output]: [bool; 2]) -> (Vec<f32>, Vec<f32>) {
         let kernel = TimeMixStep {
+            rounds_output,
             encodings: std::array::from_fn(|pair| self.matrices[pair].encoding()),
             spans: std::array::from_fn(|pair| {
                 let matrix = &self.matrices[pair];
@@ -132,7 +136,11 @@ impl Case {
             norm_bias: element(7),
             padding: [0; 3],
         };
-        let (state, out) = (buffer(&self.state), buffer(&vec![f32::NAN; self.width]));
+        let words = match rounds_output {
+            true => self.width / SPAN * 4 * ROUNDED_SPAN_VEC4S,
+            false => self.width,
+        };
+        let (state, out) = (buffer(&self.state), buffer(&vec![f32::NAN; words]));
         let bindings = [
             Binding::Uniform(bytes_of(&params)),
             Binding::Buffer(&buffer(&self.vectors)),
@@ -151,8 +159,11 @@ impl Case {
             let (y, state) = self.expected(first_layer);
             for subgroup in levels() {
                 let what = format!("{what}, first layer {first_layer}, subgroup {subgroup}");
-                let (found_y, found_state) = self.run(first_layer, subgroup);
+                let (found_y, found_state) = self.run(first_layer, [subgroup, false]);
                 assert_close(&found_y, &y, TOLERANCE, &format!("{what}: output"));
+                assert_close(&found_state, &state, TOLERANCE, &format!("{what}: state"));
+                let (found_y, found_state) = self.run(first_layer, [subgroup, true]);
+                assert_rounded(&found_y, &y, &what);
                 assert_close(&found_state, &state, TOLERANCE, &format!("{what}: state"));
             }
         }
@@ -209,7 +220,9 @@ fn not_a_number_goes_through() {
     case.hidden[3][5] = f32::NAN;
     case.state[3 * N + 9] = f32::NAN;
     for subgroup in levels() {
-        let (y, state) = case.run(false, subgroup);
+        let (rounded, _) = case.run(false, [subgroup, true]);
+        assert!(rounded[8].is_nan() && rounded[10].is_nan(), "both steps");
+        let (y, state) = case.run(false, [subgroup, false]);
         assert!(y.iter().all(|value| value.is_nan()), "subgroup {subgroup}");
         assert!(
             state[3 * N..4 * N].iter().all(|value| value.is_nan()),

@@ -32,3 +32,43 @@ fn decode{{ suffix }}(packed: Packed{{ suffix }}, span: u32, half: u32) -> Sixte
     let factors = factors{{ suffix }}(packed, span, half);
     return Sixteen(factors.x, factors.y, unsigned_bytes(quants{{ suffix }}(packed, span, half)));
 }
+
+{% if span_pairs is defined and span_pairs %}
+// Two spans of 64 columns, which share their scales and minima.
+struct Pair{{ suffix }} {
+    header: vec4<u32>,
+    first_fifth_bits: vec4<u32>,
+    second_fifth_bits: vec4<u32>,
+    first: vec4<u32>,
+    second: vec4<u32>,
+}
+
+fn fetch_pair{{ suffix }}(row: u32, spans: u32, pair: u32) -> Pair{{ suffix }} {
+    let block = row + (pair >> 2u) * 11u;
+    let nibbles = block + 3u + 2u * (pair & 3u);
+    return Pair{{ suffix }}(weights[block], weights[block + 1u], weights[block + 2u], weights[nibbles], weights[nibbles + 1u]);
+}
+
+// Which sixteen columns the product wants: first those of the low nibbles.
+fn pair_sixteens{{ suffix }}(pair: u32) -> vec4<u32> {
+    return 4u * pair + vec4<u32>(0u, 1u, 2u, 3u);
+}
+
+fn with_fifth_bits{{ suffix }}(nibbles: vec4<u32>, fifth_bits: vec4<u32>) -> vec4<u32> {
+    return (nibbles & vec4<u32>(0x0f0f0f0fu)) | ((fifth_bits & vec4<u32>(0x01010101u)) << vec4<u32>(4u));
+}
+
+fn pair_product{{ suffix }}(weights: Pair{{ suffix }}, pair: u32, x0: Rounded, x1: Rounded, x2: Rounded, x3: Rounded) -> f32 {
+    let even = 2u * (pair & 3u);
+    let first_bits = weights.first_fifth_bits >> vec4<u32>(even);
+    let second_bits = weights.second_fifth_bits >> vec4<u32>(even);
+    let low = x0.step_and_sum.x * f32(dot_sixteen(with_fifth_bits{{ suffix }}(weights.first, first_bits), x0.integers))
+        + x1.step_and_sum.x * f32(dot_sixteen(with_fifth_bits{{ suffix }}(weights.second, second_bits), x1.integers));
+    let first_high = with_fifth_bits{{ suffix }}(weights.first >> vec4<u32>(4u), first_bits >> vec4<u32>(1u));
+    let second_high = with_fifth_bits{{ suffix }}(weights.second >> vec4<u32>(4u), second_bits >> vec4<u32>(1u));
+    let high = x2.step_and_sum.x * f32(dot_sixteen(first_high, x2.integers))
+        + x3.step_and_sum.x * f32(dot_sixteen(second_high, x3.integers));
+    let sums = vec2<f32>(x0.step_and_sum.y + x1.step_and_sum.y, x2.step_and_sum.y + x3.step_and_sum.y);
+    return scaled_pair(weights.header, even, vec2<f32>(low, high), sums);
+}
+{% endif %}

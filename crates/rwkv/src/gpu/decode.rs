@@ -23,9 +23,6 @@ use super::tuning::RowSharing;
 use super::weights::{Ends, Layer, LowRank, Vector, Weights};
 use crate::{Error, Hyperparameters};
 
-/// Bytes of the integers that stand for 32-bit floats, see [`FusedMatvec::digits`]: 3 are as exact, 0 are the floats.
-const F32_DIGITS: u32 = 0;
-
 /// What the steps of one layer need to know.
 pub(super) struct TokenStep<'a> {
     pub(super) hp: &'a Hyperparameters,
@@ -57,6 +54,8 @@ struct Operands<'a> {
     shift: Option<[Binding<'a>; 2]>,
     /// Columns of the input.
     columns: usize,
+    /// Whether the kernel before has rounded the input, and whether this one is to round its results.
+    rounded: [bool; 2],
 }
 
 impl Recorder<'_> {
@@ -106,6 +105,7 @@ impl Recorder<'_> {
             }),
             shift: None,
             columns: hp.width,
+            rounded: [false, false],
         };
         for part in &ends.output.parts {
             let encoding = ends.output.encoding;
@@ -152,7 +152,9 @@ impl Recorder<'_> {
         range: Part,
         jobs: Vec<Job>,
     ) -> Result<(), Error> {
+        let [is_rounded, rounds_output] = operands.rounded;
         let input = match (operands.norm, operands.shift) {
+            (None, _) if is_rounded => FusedInput::Rounded,
             (None, _) => FusedInput::Plain,
             (Some(_), None) => FusedInput::Norm,
             (Some(_), Some(_)) => FusedInput::NormShift,
@@ -164,7 +166,10 @@ impl Recorder<'_> {
                 encoding: *encoding,
                 rows: job.rows,
             });
-        let kernel = self.fused(matrices.collect(), operands.columns, input);
+        let kernel = FusedMatvec {
+            rounds_output,
+            ..self.fused(matrices.collect(), operands.columns, input)
+        };
         let workgroups = kernel.workgroups();
         let padded = pad_jobs(&jobs);
         let mut bindings = vec![
@@ -199,8 +204,8 @@ impl Recorder<'_> {
             FusedInput::Norm => self.tuning.head,
             FusedInput::NormShift if matrices.len() > 1 => self.tuning.projections,
             FusedInput::NormShift => self.tuning.ffn_key,
-            FusedInput::Plain if matrices[0].rows as usize == columns => self.tuning.output,
-            FusedInput::Plain => self.tuning.ffn_value,
+            _ if matrices[0].rows as usize == columns => self.tuning.output,
+            _ => self.tuning.ffn_value,
         };
         let [smallest, _] = self.context().adapter().subgroup_sizes;
         // Smaller subgroups than these had better leave it to workgroup memory.
@@ -218,21 +223,38 @@ impl Recorder<'_> {
             rows,
             workgroup,
             depth,
-            digits: 0,
-        };
-        let digits = match self.activations {
-            model::Activations::F32 => F32_DIGITS,
-            model::Activations::Q8 => 1,
+            integers: false,
+            rounds_output: false,
         };
         let integers = FusedMatvec {
-            digits,
+            integers: true,
             ..floats.clone()
         };
         let fits = integers.workgroup_bytes() <= self.context().limits().workgroup_bytes;
-        match self.context().has(Feature::Dot4) && fits {
+        match self.meets_integers() && fits {
             true => integers,
             false => floats,
         }
+    }
+
+    /// Whether matrices of integers meet integers.
+    fn meets_integers(&self) -> bool {
+        self.activations == model::Activations::Q8 && self.context().has(Feature::Dot4)
+    }
+
+    /// Whether the input of the output matrix is rounded where it is made, instead of by every workgroup that reads it.
+    fn rounds_gated(&self, layer: &Layer) -> bool {
+        self.meets_integers() && layer.output.encoding.has_integers()
+    }
+
+    /// Whether the input of the last product of channel mixing is rounded where it is made.
+    fn rounds_ffn_hidden(&self, hp: &Hyperparameters, layer: &Layer) -> bool {
+        let key = FusedMatrix {
+            encoding: layer.ffn_key.encoding,
+            rows: hp.ffn as u32,
+        };
+        let key = self.fused(vec![key], hp.width, FusedInput::NormShift);
+        self.meets_integers() && layer.ffn_value.encoding.has_integers() && key.can_round_output()
     }
 
     /// The kernel between a layer's first products and its last.
@@ -244,6 +266,7 @@ impl Recorder<'_> {
                 .map(|pair| pair.map_or(0, |pair| pair.up.encoding.spans(pair.up.columns) as u32)),
             first_layer: index == 0,
             subgroup: self.step_subgroups(),
+            rounds_output: self.rounds_gated(layer),
         }
     }
 
@@ -313,11 +336,17 @@ impl TokenStep<'_> {
         self.projections(recorder)?;
         self.time_mix(recorder)?;
         let (buffers, weights) = (self.buffers, self.weights);
-        let plain = self.operands(&buffers.gated, &buffers.x, self.hp.width);
-        self.add_product(recorder, plain, &weights.output)?;
+        let gated = Operands {
+            rounded: [recorder.rounds_gated(weights), false],
+            ..self.operands(&buffers.gated, &buffers.x, self.hp.width)
+        };
+        self.add_product(recorder, gated, &weights.output)?;
         self.channel_mix_key(recorder)?;
-        let plain = self.operands(&buffers.ffn_hidden, &buffers.x, padded(self.hp.ffn));
-        self.add_product(recorder, plain, &weights.ffn_value)
+        let hidden = Operands {
+            rounded: [recorder.rounds_ffn_hidden(self.hp, weights), false],
+            ..self.operands(&buffers.ffn_hidden, &buffers.x, padded(self.hp.ffn))
+        };
+        self.add_product(recorder, hidden, &weights.ffn_value)
     }
 
     /// Norm, token shift, and the products with r, k, v and the first halves of the low-rank pairs.
@@ -436,6 +465,7 @@ impl TokenStep<'_> {
         let operands = Operands {
             norm: Some(self.norm(norm)),
             shift: Some(shift),
+            rounded: [false, recorder.rounds_ffn_hidden(self.hp, self.weights)],
             ..self.operands(&self.buffers.x, &self.buffers.ffn_hidden, self.hp.width)
         };
         recorder.fused_outputs(operands, self.weights, &[output])
@@ -472,6 +502,7 @@ impl TokenStep<'_> {
             norm: None,
             shift: None,
             columns,
+            rounded: [false, false],
         }
     }
 

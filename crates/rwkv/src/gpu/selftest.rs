@@ -259,8 +259,8 @@ impl<'c> Bench<'c> {
                 Ok(many_tokens(product.kernel()?, grid))
             }
             Feature::F16 => sum_of_inputs(if with { Number::F16 } else { Number::F32 }),
-            Feature::Subgroup => one_token(with.then_some(smallest), 0),
-            Feature::Dot4 | Feature::Timestamps => one_token(None, u32::from(with)),
+            Feature::Subgroup => one_token(with.then_some(smallest), false),
+            Feature::Dot4 | Feature::Timestamps => one_token(None, with),
         }
     }
 
@@ -386,8 +386,8 @@ fn many_tokens(kernel: Kernel, grid: [u32; 3]) -> Form {
     }
 }
 
-/// The product with one token, by subgroups of at least so many invocations or without, on integers of so many bytes.
-fn one_token(subgroup: Option<u32>, digits: u32) -> Result<Form, Error> {
+/// The product with one token, by subgroups of at least so many invocations or without, on integers or on floats.
+fn one_token(subgroup: Option<u32>, integers: bool) -> Result<Form, Error> {
     let sharing = Tuning::default().ffn_key;
     let product = FusedMatvec {
         matrices: vec![FusedMatrix {
@@ -401,7 +401,8 @@ fn one_token(subgroup: Option<u32>, digits: u32) -> Result<Form, Error> {
         rows: sharing.rows,
         workgroup: sharing.workgroup,
         depth: sharing.depth,
-        digits,
+        integers,
+        rounds_output: false,
     };
     Ok(Form {
         kernel: product.kernel()?,

@@ -153,16 +153,18 @@ impl Tuning {
     pub const fn of(activations: Activations) -> Tuning {
         // The more invocations share a row, the fewer the times that its input is read; where workgroups make the input
         // themselves, more rows of fewer invocations make fewer workgroups.
-        let [output, ffn_key, ffn_value] = match activations {
+        let [output, ffn_key, ffn_value, head] = match activations {
             Activations::F32 => [
                 RowSharing::new(128, 4, 128, 1),
                 RowSharing::new(16, 2, 128, 2),
                 RowSharing::new(128, 4, 128, 1),
+                RowSharing::new(8, 2, 128, 1),
             ],
             Activations::Q8 => [
-                RowSharing::new(32, 1, 128, 2),
-                RowSharing::new(16, 4, 128, 1),
-                RowSharing::new(32, 2, 128, 2),
+                RowSharing::new(32, 2, 128, 1),
+                RowSharing::new(8, 2, 128, 1),
+                RowSharing::new(64, 2, 128, 1),
+                RowSharing::new(8, 2, 256, 1),
             ],
         };
         Tuning {
@@ -172,7 +174,7 @@ impl Tuning {
             output,
             ffn_key,
             ffn_value,
-            head: RowSharing::new(16, 2, 128, 2),
+            head,
             // With few tokens the parts cost more to add up than an idle part of the device is worth.
             few_tokens: Division {
                 tile: Tile::Small,
