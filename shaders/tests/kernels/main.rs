@@ -15,5 +15,6 @@ mod lookup;
 mod norm;
 mod product;
 mod product_dot4;
+mod sample;
 mod time_mix;
 mod time_mix_step;
