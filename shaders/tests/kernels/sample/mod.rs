@@ -49,7 +49,7 @@ fn the_kernels_choose_the_twins_tokens() {
 /// Samples so many tokens of each case on the device and with the twin, and compares tokens, reports and counts.
 #[track_caller]
 fn follow(cases: &mut [Case], steps: usize) {
-    let mut device = OnDevice::new(cases);
+    let device = OnDevice::new(cases);
     for step in 0..steps {
         device.run();
         let (tokens, reports) = (device.tokens(), device.reports());

