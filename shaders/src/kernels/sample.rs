@@ -128,7 +128,8 @@ impl SamplePass {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The kernel's name.
+    pub fn name(self) -> &'static str {
         match self {
             SamplePass::Scores => "sample_scores",
             SamplePass::Histogram => "sample_histogram",
