@@ -13,6 +13,6 @@ pub use encoding::{
 pub use error::Error;
 pub use hash::stable_hash;
 pub use sampling::{
-    MAX_SAMPLED_VOCAB, MAX_TOP_LOGPROBS, NO_TOKEN, SampleBias, SampleCount, SampleLogprob,
-    SampleReport, SampleRow, SampleStatus,
+    MAX_SAMPLED_VOCAB, MAX_TOP_LOGPROBS, NO_TOKEN, NoToken, SampleBias, SampleCount, SampleLogprob,
+    SampleReport, SampleRow,
 };

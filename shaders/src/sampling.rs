@@ -259,44 +259,47 @@ pub struct SampleCount {
 #[repr(C)]
 pub struct SampleReport {
     status: u32,
-    /// The chosen token; of [`SampleStatus::NotFinite`] the lowest token whose logit is not finite; else [`NO_TOKEN`].
-    pub token: u32,
-    /// The chosen token's log-probability if it was asked for.
-    pub logprob: f32,
+    /// The chosen token, or the one that was not finite.
+    token: u32,
+    logprob: f32,
     top_count: u32,
     top: [SampleLogprob; MAX_TOP_LOGPROBS],
 }
 
-/// A token with its log-probability in nats.
+/// A token with its log-probability.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct SampleLogprob {
     /// The token.
     pub token: u32,
-    /// Its log-probability.
+    /// Its log-probability in nats.
     pub logprob: f32,
 }
 
-/// How the choice of a token went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SampleStatus {
-    /// A token was chosen.
-    Chosen,
+/// Why no token was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoToken {
     /// A logit is infinite or not a number.
-    NotFinite,
-    /// Every token is banned.
+    #[error(
+        "the logit of token {token} is not a finite number: the model's numbers ran away before the head; check its file"
+    )]
+    NotFinite {
+        /// The lowest token whose logit is not.
+        token: u32,
+    },
+    /// No token is left to choose from.
+    #[error("every token of the vocabulary is banned; ban fewer")]
     NothingAllowed,
 }
 
+const CHOSEN: u32 = 0;
+const NOT_FINITE: u32 = 1;
+const NOTHING_ALLOWED: u32 = 2;
+
 impl SampleReport {
-    pub(crate) fn new(
-        status: SampleStatus,
-        token: u32,
-        logprob: f32,
-        top: &[SampleLogprob],
-    ) -> SampleReport {
+    pub(crate) fn of_token(token: u32, logprob: f32, top: &[SampleLogprob]) -> SampleReport {
         let mut report = SampleReport {
-            status: status as u32,
+            status: CHOSEN,
             token,
             logprob,
             top_count: top.len() as u32,
@@ -306,13 +309,33 @@ impl SampleReport {
         report
     }
 
-    /// How the choice went.
-    pub fn status(&self) -> SampleStatus {
-        match self.status {
-            0 => SampleStatus::Chosen,
-            1 => SampleStatus::NotFinite,
-            _ => SampleStatus::NothingAllowed,
+    pub(crate) fn of_failure(failure: NoToken) -> SampleReport {
+        let (status, token) = match failure {
+            NoToken::NotFinite { token } => (NOT_FINITE, token),
+            NoToken::NothingAllowed => (NOTHING_ALLOWED, NO_TOKEN),
+        };
+        SampleReport {
+            status,
+            token,
+            ..SampleReport::zeroed()
         }
+    }
+
+    /// The chosen token.
+    ///
+    /// # Errors
+    /// [`NoToken`] if none was chosen; then nothing was counted.
+    pub fn token(&self) -> Result<u32, NoToken> {
+        match self.status {
+            CHOSEN => Ok(self.token),
+            NOT_FINITE => Err(NoToken::NotFinite { token: self.token }),
+            _ => Err(NoToken::NothingAllowed),
+        }
+    }
+
+    /// The chosen token's log-probability in nats; 0 if it was not asked for.
+    pub fn logprob(&self) -> f32 {
+        self.logprob
     }
 
     /// The most probable tokens that were asked for, the best first; fewer if fewer are allowed.

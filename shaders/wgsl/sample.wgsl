@@ -122,5 +122,5 @@ fn weight_of(distance: u32) -> vec2<u32> {
     if (shift < 12u) {
         return vec2<u32>(power << (12u - shift), (power >> 20u) >> shift);
     }
-    return vec2<u32>(select(power >> (shift - 12u), 0u, shift >= 44u), 0u);
+    return vec2<u32>(select(power >> min(shift - 12u, 31u), 0u, shift >= 44u), 0u);
 }

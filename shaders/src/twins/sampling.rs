@@ -5,7 +5,7 @@
 //! same tokens as this does, to the bit.
 
 use crate::sampling::{Penalties, SampleLogprob};
-use crate::{NO_TOKEN, SampleBias, SampleCount, SampleReport, SampleRow, SampleStatus};
+use crate::{NO_TOKEN, NoToken, SampleBias, SampleCount, SampleReport, SampleRow};
 
 /// The key of a token that is banned; every other key is larger.
 const BANNED: u32 = 0;
@@ -30,7 +30,7 @@ pub fn sample(
 ) -> SampleReport {
     let scored = match Scored::new(row, logits, biases, counts) {
         Ok(scored) => scored,
-        Err(report) => return report,
+        Err(failure) => return SampleReport::of_failure(failure),
     };
     let token = match row.is_greedy() {
         true => scored.best,
@@ -44,7 +44,7 @@ pub fn sample(
 /// The weights from which [`sample`] draws, `[vocab]`: 0 for what the filters drop. A greedy row has one.
 ///
 /// # Errors
-/// The report that [`sample`] would give if there is no token to choose.
+/// [`NoToken`] if there is none to choose.
 ///
 /// # Panics
 /// As [`sample`].
@@ -53,7 +53,7 @@ pub fn sample_weights(
     logits: &[f32],
     biases: &[SampleBias],
     counts: &[SampleCount],
-) -> Result<Vec<u64>, SampleReport> {
+) -> Result<Vec<u64>, NoToken> {
     let scored = Scored::new(row, logits, biases, counts)?;
     if row.is_greedy() {
         let mut weights = vec![0; logits.len()];
@@ -100,11 +100,11 @@ impl Scored {
         logits: &[f32],
         biases: &[SampleBias],
         counts: &[SampleCount],
-    ) -> Result<Scored, SampleReport> {
+    ) -> Result<Scored, NoToken> {
         assert_eq!(counts.len(), 1 + logits.len());
-        let none = |status, token| SampleReport::new(status, token, 0.0, &[]);
         if let Some(token) = logits.iter().position(|logit| !logit.is_finite()) {
-            return Err(none(SampleStatus::NotFinite, token as u32));
+            let token = token as u32;
+            return Err(NoToken::NotFinite { token });
         }
         let (now, counts) = (counts[0].step, &counts[1..]);
         let biases = row.biases(biases);
@@ -120,7 +120,7 @@ impl Scored {
         let best = (0..).zip(&keys).max_by_key(|(token, key)| (**key, !*token));
         match best {
             Some((best, key)) if *key != BANNED => Ok(Scored { best, keys }),
-            _ => Err(none(SampleStatus::NothingAllowed, NO_TOKEN)),
+            _ => Err(NoToken::NothingAllowed),
         }
     }
 
@@ -182,7 +182,7 @@ impl Scored {
 
     fn report(&self, row: &SampleRow, token: u32) -> SampleReport {
         if !row.wants_logprob() {
-            return SampleReport::new(SampleStatus::Chosen, token, 0.0, &[]);
+            return SampleReport::of_token(token, 0.0, &[]);
         }
         let all: u64 = self.allowed().map(|token| self.weight(token, LOG2_E)).sum();
         let log_of_all = (all as f64 / (1_u64 << BEST_WEIGHT_BITS) as f64).ln();
@@ -198,7 +198,7 @@ impl Scored {
                 logprob: logprob(token),
             })
             .collect();
-        SampleReport::new(SampleStatus::Chosen, token, logprob(token), &top)
+        SampleReport::of_token(token, logprob(token), &top)
     }
 }
 

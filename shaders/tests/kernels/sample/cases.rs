@@ -1,6 +1,6 @@
 //! Rows of logits with settings.
 
-use thalweg_shaders::{SampleBias, SampleCount, SampleReport, SampleRow, twins};
+use thalweg_shaders::{NoToken, SampleBias, SampleCount, SampleReport, SampleRow, twins};
 
 use crate::harness::Noise;
 
@@ -129,7 +129,7 @@ impl Case {
         twins::sample(&self.row(), &self.logits, &biases, &mut self.counts)
     }
 
-    pub(crate) fn twin_weights(&self) -> Result<Vec<u64>, SampleReport> {
+    pub(crate) fn twin_weights(&self) -> Result<Vec<u64>, NoToken> {
         let biases = self.settings.bias_list();
         twins::sample_weights(&self.row(), &self.logits, &biases, &self.counts)
     }
@@ -143,7 +143,7 @@ fn random_logits(noise: &mut Noise, vocab: usize) -> Vec<f32> {
     (0..vocab)
         .map(|_| {
             let bell: f32 = noise.numbers(6).iter().sum();
-            let is_above = noise.bits() % 2000 == 0;
+            let is_above = noise.bits().is_multiple_of(2000);
             let logit = width * bell / 1.4 + if is_above { height } else { 0.0 };
             match step {
                 0.0 => logit,
@@ -159,7 +159,7 @@ fn random_counts(noise: &mut Noise, vocab: usize) -> Vec<SampleCount> {
     let mut counts = vec![SampleCount::default(); 1 + vocab];
     counts[0].step = NOW;
     for count in &mut counts[1..] {
-        if noise.bits() % 300 == 0 {
+        if noise.bits().is_multiple_of(300) {
             *count = SampleCount {
                 count: 1.0 + 2.0 * (1.0 + noise.number()),
                 step: NOW - (noise.bits() % 400) as u32,
