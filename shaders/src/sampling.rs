@@ -19,11 +19,23 @@ pub const NO_TOKEN: u32 = u32::MAX;
 /// 4. min-p drops those too improbable beside the best;
 /// 5. temperature shapes the distribution from which one of the rest is drawn.
 ///
-/// So the filters see probabilities at temperature 1. Three things differ at the edge from a sampler in `f64`: what is less
-/// than 1e-13 times as probable as the best token is never drawn (it still counts for top-k); probabilities are right to
-/// about 1e-6 of their value; logits below 1.2e-38 in magnitude are zero.
+/// So the filters see probabilities at temperature 1. At the edge this differs from a sampler in `f64`: what is less than
+/// 1e-13 times as probable as the best token is never drawn (it still counts for top-k); probabilities are right to about
+/// 1e-6 of their value; logits below 1.2e-38 in magnitude and zeros of either sign are equal.
 ///
 /// Numbers are expected to be finite. Others choose an unspecified token, but do no harm.
+///
+/// ```
+/// use thalweg_shaders::{SampleCount, SampleRow, twins};
+///
+/// let row = SampleRow::drawn(0, 0.8, 42).with_top_p(0.9).with_penalties(0.5, 0.2, 0.996);
+/// let logits = [0.5, -9.0, 1.0];
+/// let mut counts = vec![SampleCount::default(); 1 + logits.len()];
+/// let token = twins::sample(&row, &logits, &[], &mut counts).token()?;
+/// assert!([0, 2].contains(&token));
+/// assert_eq!(counts[1 + token as usize].count, 1.0);
+/// # Ok::<(), thalweg_shaders::NoToken>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct SampleRow {
@@ -142,11 +154,6 @@ impl SampleRow {
             top_logprobs: top.min(MAX_TOP_LOGPROBS) as u32,
             ..self
         }
-    }
-
-    /// The slot whose counts the row uses.
-    pub fn slot(&self) -> u32 {
-        self.slot
     }
 }
 

@@ -1,4 +1,8 @@
-// How counts fade.
+// How often tokens occurred, and how that fades.
+struct Count {
+    count: f32, // when it last changed
+    step: u32,  // and when that was
+}
 
 // What penalties and counts are kept within. It also stands between product and sum, which a driver may else round once.
 const LARGEST_COUNT = 1e30f;

@@ -5,11 +5,6 @@
 
 const MAX_TOP = {{ max_top }}u;
 
-struct Count {
-    count: f32,
-    step: u32,
-}
-
 struct Logprob {
     token: u32,
     logprob: f32,

@@ -1,14 +1,10 @@
 // Sampling, first pass: keys of the logits after biases and penalties, and the best of each chunk.
 {% include "sample.wgsl" %}
+{% include "sample_count.wgsl" %}
 
 struct Bias {
     token: u32,
     bias: f32,
-}
-
-struct Count {
-    count: f32,
-    step: u32,
 }
 
 @group(0) @binding(3) var<storage, read> logits: array<f32>;        // [rows, vocab]
@@ -20,8 +16,6 @@ struct Count {
 var<workgroup> best: atomic<u32>;
 var<workgroup> best_token: atomic<u32>;
 var<workgroup> broken: atomic<u32>;
-
-{% include "sample_count.wgsl" %}
 
 fn is_finite(value: f32) -> bool {
     return (bitcast<u32>(value) & 0x7fffffffu) < 0x7f800000u;

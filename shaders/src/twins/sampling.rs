@@ -309,3 +309,37 @@ fn draw(weights: &[u64], seed: [u32; 2], step: u32) -> u32 {
     }
     NO_TOKEN // cannot be: what is left is less than all of them
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_powers_of_two() {
+        for distance in (0..=u32::MAX).step_by(99_991) {
+            let x = f64::from(distance) / f64::from(1 << DISTANCE_BITS);
+            let expected = (f64::from(BEST_WEIGHT_BITS) - x).exp2();
+            let off = (weight(distance) as f64 - expected).abs();
+            assert!(off <= 1.0 + 9e-8 * expected, "{x}: {off} of {expected}");
+        }
+        assert_eq!(weight(0), 1 << 43);
+        assert_eq!(weight(1 << DISTANCE_BITS), 1 << 42);
+    }
+
+    #[test]
+    fn keys_are_ordered_as_their_numbers_and_above_a_ban() {
+        let numbers = [f32::MIN, -2.5, -1.0, -1e-30, 0.0, 1e-30, 1.0, 1.5, f32::MAX];
+        let keys = numbers.map(key_of);
+        assert!(keys.is_sorted_by(|a, b| a < b) && keys[0] > BANNED);
+        assert_eq!(keys.map(logit_of), numbers);
+        assert_eq!([-0.0, 1e-40, -1e-40].map(key_of), [key_of(0.0); 3]);
+    }
+
+    #[test]
+    fn a_power_with_no_factor_is_one() {
+        assert_eq!(power(0.0, 0), 1.0);
+        assert_eq!(power(0.0, 3), 0.0);
+        assert_eq!(power(0.5, 10), 1.0 / 1024.0);
+        assert!((f64::from(power(0.996, 1000)) - 0.996_f64.powi(1000)).abs() < 1e-6);
+    }
+}
