@@ -4,6 +4,7 @@ mod encoding;
 mod error;
 mod hash;
 pub mod kernels;
+mod sampling;
 pub mod twins;
 
 pub use encoding::{
@@ -11,3 +12,7 @@ pub use encoding::{
 };
 pub use error::Error;
 pub use hash::stable_hash;
+pub use sampling::{
+    MAX_SAMPLED_VOCAB, MAX_TOP_LOGPROBS, NO_TOKEN, NoToken, SampleBias, SampleCount, SampleLogprob,
+    SampleReport, SampleRow,
+};

@@ -7,8 +7,9 @@ use half::f16;
 use thalweg_gguf::TensorType;
 use thalweg_gpu::{Buffer, Context};
 use thalweg_shaders::kernels::Rows;
-use thalweg_shaders::{Encoding, encode_rows};
+use thalweg_shaders::{Encoding, SampleRow, encode_rows};
 
+use super::sampling::Sampled;
 use crate::tokens;
 
 /// What a kernel binds.
@@ -24,6 +25,10 @@ pub enum Input {
     Halves(usize),
     /// So many ids of tokens, below the given vocabulary.
     Tokens(usize, usize),
+    /// How each row's token is chosen.
+    Settings(Vec<SampleRow>),
+    /// What earlier passes of sampling left.
+    Sampled(Sampled),
     /// So many bytes that need hold nothing.
     Room(u64),
     /// Weights, which every dispatch reads from another copy.
@@ -87,6 +92,8 @@ impl Input {
             Input::Tokens(count, vocab) => {
                 context.buffer_with("tokens", &tokens(*count, *vocab))?
             }
+            Input::Settings(rows) => context.buffer_with("settings", rows)?,
+            Input::Sampled(sampled) => sampled.allocate(context)?,
             Input::Room(bytes) => context.buffer("room", *bytes)?,
         };
         Ok(vec![buffer])

@@ -9,6 +9,7 @@ mod heads;
 mod many_tokens;
 mod prepared;
 mod rows;
+mod sampling;
 mod shapes;
 
 use thalweg_gpu::{Work, Workgroups};
@@ -18,6 +19,7 @@ use thalweg_shaders::kernels::Kernel;
 pub use buffers::{Input, Matrix, Numbers};
 pub use device::Device;
 pub use prepared::Prepared;
+pub use sampling::Sampled;
 pub use shapes::Shapes;
 
 /// One kernel at one shape.
@@ -57,6 +59,7 @@ pub fn cases(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     cases.extend(rows::embedding(shapes)?);
     cases.extend(rows::layer_norm(shapes)?);
     cases.extend(rows::norm_mix(shapes)?);
+    cases.extend(sampling::sampling(shapes)?);
     cases.retain(|case| device.runs(&case.kernel));
     Ok(cases)
 }

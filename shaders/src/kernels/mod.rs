@@ -16,6 +16,7 @@ mod matmul_coop;
 mod matmul_dot4;
 mod norm_mix;
 mod product;
+mod sample;
 mod template;
 mod time_mix;
 mod time_mix_step;
@@ -30,6 +31,7 @@ pub use matmul_coop::{CoopTile, MatmulCoop};
 pub use matmul_dot4::MatmulDot4;
 pub use norm_mix::{NormMix, NormMixParams};
 pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
+pub use sample::{SampleParams, SamplePass};
 pub use template::templates_hash;
 pub use time_mix::{
     HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7, Wkv7Apply, Wkv7Prepare,
@@ -156,6 +158,9 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         Wkv7Prepare.kernel()?,
         Wkv7Apply.kernel()?,
     ];
+    for pass in SamplePass::ALL {
+        kernels.push(pass.kernel()?);
+    }
     for subgroup in [false, true] {
         kernels.push(Wkv7 { subgroup }.kernel()?);
     }

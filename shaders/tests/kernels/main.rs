@@ -16,5 +16,6 @@ mod norm;
 mod product;
 mod product_dot4;
 mod rounded;
+mod sample;
 mod time_mix;
 mod time_mix_step;
