@@ -92,6 +92,51 @@ pub enum Error {
         position: usize,
     },
 
+    /// A slot that a batch does not have.
+    #[error("slot {slot} is not one of the batch's, expected a number below {slots}")]
+    Slot {
+        /// The slot's number.
+        slot: usize,
+        /// How many slots there are.
+        slots: usize,
+    },
+
+    /// Two parts of one step for the same sequence.
+    #[error(
+        "slot {slot} is in two parts of one step, expected one at most; join them, or make two steps"
+    )]
+    SlotTwice {
+        /// The slot's number.
+        slot: usize,
+    },
+
+    /// A part of a step without any tokens.
+    #[error("the part of slot {slot} has no tokens, expected one at least; leave it out")]
+    EmptyPart {
+        /// The slot's number.
+        slot: usize,
+    },
+
+    /// More tokens than a step takes.
+    #[error("a step of {tokens} tokens was asked for, expected at most {largest}; divide it")]
+    StepTooLarge {
+        /// Tokens of all parts.
+        tokens: usize,
+        /// The most that there may be.
+        largest: usize,
+    },
+
+    /// In a step of several sequences, some ran into infinities.
+    #[error(
+        "the numbers became infinite or undefined in the sequences of slots {slots:?}, expected finite numbers; check the file with --check-tensors, or start these sequences anew"
+    )]
+    Runaway {
+        /// The slots of these sequences, in the order of their parts.
+        slots: Vec<usize>,
+        /// What the step computed, `[rows, vocab]`: with it the other sequences can go on.
+        logits: Vec<f32>,
+    },
+
     /// A setting that the model or the device does not allow.
     #[error("the {name} is {found}, expected {expected}")]
     Setting {
