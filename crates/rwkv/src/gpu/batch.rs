@@ -19,10 +19,11 @@ use crate::{Batch, Error, Hyperparameters, Part, State};
 
 /// Several sequences read by a [`GpuModel`], each in a slot of its own.
 ///
-/// In [`Precision::Exact`](super::Precision::Exact) a sequence's numbers are the same to the last bit whatever slots and
-/// sequences there are besides it, as long as its steps take the same path: for a step of so many tokens in all that is one
-/// of several (1, then up to 2, 4, 8, 16, 32, 64, 128, 256, and more), and a part of one token goes another way than one of
-/// several. Between paths sums are in another order: logits differ by some 1e-6 of the largest one.
+/// A sequence's numbers are the same to the last bit whatever slots and sequences there are besides it, as long as its steps
+/// take the same path. The number of tokens in a step has one of several plans (1; up to 2, 4, 8, 16, 32, 64, 128, 256;
+/// more), so has the number of rows of logits, and a part of one token takes another way than one of several. Between paths
+/// sums are in another order: in [`Precision::Exact`](super::Precision::Exact) logits differ by less than 1e-5, in
+/// [`Precision::Fast`](super::Precision::Fast) as far as 16-bit operands move them.
 #[derive(Debug)]
 pub struct GpuBatch {
     pub(super) model: Arc<GpuModel>,
