@@ -109,35 +109,33 @@ impl GpuBatch {
         let rows = Arrangement::new(parts);
         let wanted = rows.picks.len();
         let step = self.step(parts, &rows);
-        let mut logits = vec![0.0; wanted * self.model.hp.vocab];
+        let mut logits = Vec::with_capacity(wanted * self.model.hp.vocab);
         self.write_inputs(&rows, step)?;
         self.run(step)?;
-        if wanted == 1 {
-            self.read_logits(&mut logits)?;
-        } else if wanted > 1 {
-            self.read_in_turns(&rows, &mut logits)?;
+        match wanted {
+            0 => {}
+            1 => self.read_logits(1, &mut logits)?,
+            _ => self.read_in_turns(&rows, &mut logits)?,
         }
         Ok(logits)
     }
 
     /// Makes the logits of the picked rows, as many at a time as there is room for.
-    fn read_in_turns(&mut self, rows: &Arrangement, logits: &mut [f32]) -> Result<(), Error> {
-        let capacity = self.buffers.head_capacity;
-        let turns = logits.chunks_mut(capacity * self.model.hp.vocab);
-        for (turn, logits) in turns.enumerate() {
-            let first = turn * capacity;
-            let count = capacity.min(rows.picks.len() - first);
+    fn read_in_turns(&mut self, rows: &Arrangement, logits: &mut Vec<f32>) -> Result<(), Error> {
+        let (capacity, wanted) = (self.buffers.head_capacity, rows.picks.len());
+        for first in (0..wanted).step_by(capacity) {
+            let count = capacity.min(wanted - first);
             let head = self.head_rows(rows, first, count);
             self.buffers.write_head_rows(&self.model.context, head)?;
             self.run(Step::Head(self.head_shape(count)))?;
-            self.read_logits(logits)?;
+            self.read_logits(count, logits)?;
         }
         Ok(())
     }
 
-    fn read_logits(&self, logits: &mut [f32]) -> Result<(), Error> {
-        let context = &self.model.context;
-        Ok(self.buffers.logits_read.read(context, 0, logits)?)
+    fn read_logits(&self, rows: usize, logits: &mut Vec<f32>) -> Result<(), Error> {
+        let (context, count) = (&self.model.context, rows * self.model.hp.vocab);
+        Ok(self.buffers.logits_read.append_to(context, count, logits)?)
     }
 
     /// Tells the device what the step is about.
