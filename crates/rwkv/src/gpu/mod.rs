@@ -1,7 +1,7 @@
 //! The model on the GPU: weights uploaded once, the state resident, every forward pass a plan that is replayed.
 //!
 //! [`GpuModel`] holds the weights (`weights`, laid out by `storage`, brought there by `upload`); a [`GpuBatch`] holds what
-//! several sequences need: their states (`states`), the intermediate results (`activations`), and the plans, which `recorder`
+//! several sequences need: their states (`states`), the intermediate results (`activations`), and the `plans`, which `recorder`
 //! makes of the steps of `layer`, `ends` and `products`, or for one token of `decode`. `arrangement` says which row of a step
 //! is whose. A [`GpuSession`] is a batch of one sequence.
 
@@ -13,6 +13,7 @@ mod ends;
 mod knobs;
 mod layer;
 mod model;
+mod plans;
 mod products;
 mod recorder;
 pub mod selftest;

@@ -6,7 +6,8 @@ use thalweg_gpu::DispatchTime;
 
 use super::GpuModel;
 use super::arrangement::Arrangement;
-use super::batch::{GpuBatch, Step, first_not_finite};
+use super::batch::{GpuBatch, first_not_finite};
+use super::plans::Step;
 use crate::{Batch, Error, Hyperparameters, Part, Session, State, Wanted};
 
 /// One sequence read by a [`GpuModel`], which it may share with others.
@@ -59,18 +60,12 @@ impl GpuSession {
     /// # Errors
     /// [`Error::Token`]; errors of the device.
     pub fn profile(&mut self, tokens: &[u32]) -> Result<Vec<DispatchTime>, Error> {
-        self.model().hp.check_tokens(tokens)?;
         self.begin()?;
         let tokens = &tokens[..tokens.len().min(self.batch.largest_step())];
-        if tokens.is_empty() {
-            return Ok(Vec::new());
+        match tokens {
+            [] => Ok(Vec::new()),
+            _ => self.batch.profile(&[part(tokens, Wanted::Last)]),
         }
-        let part = part(tokens, Wanted::Last);
-        let rows = Arrangement::new(&[part]);
-        let step = self.batch.step(&[part], &rows);
-        self.batch.write_inputs(&rows, step)?;
-        let context = Arc::clone(&self.model().context);
-        Ok(self.batch.plan(step)?.profile(&context)?)
     }
 
     /// Clears the state if that is due.

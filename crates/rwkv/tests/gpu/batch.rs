@@ -373,3 +373,22 @@ fn more_slots_than_a_chunk_has_tokens_can_all_read_at_once() {
     let expected = cpu_batch(synth_tiny(), 20).forward(&parts).unwrap();
     assert!(largest_difference(&found, &expected) <= LOGITS);
 }
+
+#[test]
+fn slots_alone_one_after_the_other_are_alike_however_many() {
+    let mut batch = exact_batch(70);
+    let prompt = tokens(3);
+    let mut expected = None;
+    for slot in (0..70).rev() {
+        batch
+            .forward(&[part(slot, &prompt[..2], Wanted::Nothing)])
+            .unwrap();
+        let found = batch
+            .forward(&[part(slot, &prompt[2..], Wanted::Last)])
+            .unwrap();
+        assert!(
+            found == *expected.get_or_insert_with(|| found.clone()),
+            "slot {slot}"
+        );
+    }
+}
