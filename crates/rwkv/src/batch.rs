@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{CpuModel, Error, Hyperparameters, State, Wanted};
+use crate::{CpuModel, Error, Hyperparameters, Logits, State, Wanted};
 
 /// A part of a step: tokens of one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -201,7 +201,7 @@ pub(crate) fn runaway_or(logits: Vec<f32>, lost: Vec<usize>) -> Result<Vec<f32>,
         true => Ok(logits),
         false => Err(Error::Runaway {
             slots: lost,
-            logits,
+            logits: Logits(logits),
         }),
     }
 }

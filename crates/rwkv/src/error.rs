@@ -1,6 +1,7 @@
 //! What can go wrong between a checked file and its logits.
 
 use crate::tensors::Problem;
+use std::fmt;
 use std::path::PathBuf;
 
 /// Most tensors that one error message lists.
@@ -134,7 +135,7 @@ pub enum Error {
         /// The slots of these sequences, in the order of their parts.
         slots: Vec<usize>,
         /// What the step computed, `[rows, vocab]`: with it the other sequences can go on.
-        logits: Vec<f32>,
+        logits: Logits,
     },
 
     /// A setting that the model or the device does not allow.
@@ -173,6 +174,16 @@ pub enum Error {
         /// Numbers that the model has there.
         expected: usize,
     },
+}
+
+/// Logits, which may be millions: for debugging they are counted, not listed.
+#[derive(Clone, PartialEq)]
+pub struct Logits(pub Vec<f32>);
+
+impl fmt::Debug for Logits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} logits", self.0.len())
+    }
 }
 
 fn listing(problems: &[Problem]) -> String {

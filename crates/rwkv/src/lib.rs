@@ -17,7 +17,7 @@ pub mod tensors;
 
 pub use batch::{Batch, CpuBatch, Part};
 pub use cpu::{CpuModel, CpuSession};
-pub use error::Error;
+pub use error::{Error, Logits};
 #[cfg(not(target_arch = "wasm32"))]
 pub use gpu::selftest;
 #[cfg(not(target_arch = "wasm32"))]
