@@ -1,7 +1,7 @@
 {% if output == "f16" %}
 enable f16;
 {% endif %}
-// Layer norm, then token shift: {{ mixes }} mixtures of each normed row with its predecessor. Twins: twins::layer_norm,
+// Layer norm, then token shift: {{ mixes }} mixtures of each normed row with its predecessor in its sequence. Twins: twins::layer_norm,
 // twins::token_shift.
 {% include "rows.wgsl" %}
 struct Params {
@@ -10,14 +10,18 @@ struct Params {
     bias: u32,
     epsilon: f32,
     mixes: u32,      // first vec4 in vectors of the first mix; the others follow
-    mix_stride: u32, // vec4s from a mixture of the first row to the next one
+    mix_stride: u32,  // vec4s from a mixture of the first row to the next one
+    shift: u32,       // first vec4 of the layer in the shifts of a slot
+    slot_stride: u32, // vec4s from the shifts of a slot to those of the next
 }
 
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>; // [rows, width]
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<{{ output }}>>; // [mixes, rows, width]
-@group(0) @binding(5) var<storage, read_write> shift: array<vec4<f32>>; // [width]: the normed row before the first
+@group(0) @binding(5) var<storage, read_write> shifts: array<vec4<f32>>; // [slots, layers, width]: the normed row before the first
+{% include "links.wgsl" %}
+@group(0) @binding(6) var<storage, read> links: array<Link>; // [rows]
 
 override WORKGROUP = 256u;
 
@@ -35,17 +39,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (row >= rows.count) {
         return;
     }
+    let link = links[row];
     let first = row * params.width;
-    // The other row is the one before. The first row has that in `shift`, and turns the last row into the new `shift`, as no
-    // other workgroup may touch it.
-    let other = select(first - params.width, (rows.count - 1u) * params.width, row == 0u);
+    let other = link.other * params.width;
+    let shift = link.slot * params.slot_stride + params.shift;
+    // The first row of a sequence has the one before in `shifts`, and turns the last row into the new one there, as no other
+    // workgroup may touch it.
+    let begins = link.slot != NO_SLOT;
     let both = moments(local, vec2<u32>(first, other));
     for (var i = local; i < params.width; i += WORKGROUP) {
         let now = normalised(x[first + i], both.mean.x, both.scale.x, i);
         let of_other = normalised(x[other + i], both.mean.y, both.scale.y, i);
-        if (row == 0u) {
-            store(i, i, now, shift[i]);
-            shift[i] = of_other;
+        if (begins) {
+            store(first + i, i, now, shifts[shift + i]);
+            shifts[shift + i] = of_other;
         } else {
             store(first + i, i, now, of_other);
         }

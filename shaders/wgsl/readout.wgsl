@@ -3,6 +3,7 @@ enable f16;
 {% endif %}
 // From the recurrence's output to the input of the output matrix: group norm of each head, the bonus
 // v * sum(r * k * r_k), the gate. Twins: twins::group_norm, twins::bonus, twins::gate.
+{% include "rows.wgsl" %}
 {% include "time_mix.wgsl" %}
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> mixed: array<vec4<f32>>;

@@ -1,5 +1,6 @@
 // The key that the recurrence removes, kk = normalised(k * k_k), and the key that it adds, k * (1 + (a - 1) * k_a),
 // which replaces k. Twins: twins::removal_key, twins::scale_key.
+{% include "rows.wgsl" %}
 {% include "time_mix.wgsl" %}
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> mixed: array<vec4<f32>>;

@@ -1,5 +1,4 @@
 // What the kernels around the recurrence share. A head has 64 channels, 16 vec4s.
-{% include "rows.wgsl" %}
 struct TimeMix {
     slot_stride: u32, // vec4s from slot to slot of mixed
     width: u32,       // vec4s of a row

@@ -1,10 +1,12 @@
 // The recurrence, token by token. Twin: twins::wkv7.
 //   S = S diag(w) - (S kk) (kk a)^T + v k^T        y = S r
-// S is [value row, key column]; its rows do not need one another, so a workgroup takes {{ rows }} rows of a head.
+// S is [value row, key column]; its rows do not need one another, so a workgroup takes {{ rows }} rows of a head
+// of a sequence.
 // An invocation holds a row in registers. Tokens are staged in workgroup memory {{ tile }} at a time; the next ones are loaded while these are computed.
+{% include "sequences.wgsl" %}
 {% include "time_mix.wgsl" %}
 @group(0) @binding(2) var<storage, read> mixed: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>; // [heads, 64 values, 64 keys]
+@group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>; // [slots, heads, 64 values, 64 keys]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [tokens, width]
 
 const ROWS = {{ rows }}u;
@@ -27,7 +29,7 @@ fn total(value: vec4<f32>) -> f32 {
         {% for l in range(key_loads) %}
         {
             let i = local + {{ l * rows }}u;
-            let token = min(first + i / 16u, rows.count - 1u);
+            let token = sequence.first + min(first + i / 16u, sequence.count - 1u);
             let channel = head * 16u + i % 16u;
             next_receptance{{ l }} = mixed[mixed_at(RECEPTANCE, token, channel)];
             next_decay{{ l }} = mixed[mixed_at(DECAY, token, channel)];
@@ -39,7 +41,7 @@ fn total(value: vec4<f32>) -> f32 {
         {% for l in range(value_loads) %}
         {
             let i = local + {{ l * rows }}u;
-            let token = min(first + i / (ROWS / 4u), rows.count - 1u);
+            let token = sequence.first + min(first + i / (ROWS / 4u), sequence.count - 1u);
             next_value{{ l }} = mixed[mixed_at(params.value_slot, token, head * 16u + first_row / 4u + i % (ROWS / 4u))];
         }
         {% endfor %}
@@ -47,9 +49,13 @@ fn total(value: vec4<f32>) -> f32 {
 
 @compute @workgroup_size(ROWS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let sequence = sequences[workgroup.z];
+    if (sequence.count == 0u) {
+        return;
+    }
     let head = workgroup.x;
     let first_row = workgroup.y * ROWS;
-    let state_row = (head * 64u + first_row + local) * 16u;
+    let state_row = sequence.slot * params.width * 64u + (head * 64u + first_row + local) * 16u;
     {% for c in range(16) %}
     var s{{ c }} = state[state_row + {{ c }}u];
     {% endfor %}
@@ -64,7 +70,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     var first = 0u;
     {{ load() }}
-    while (first < rows.count) {
+    while (first < sequence.count) {
         let staged_first = first;
         {% for l in range(key_loads) %}
         {
@@ -95,7 +101,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         workgroupBarrier();
         first += TILE;
         {{ load() }}
-        let tokens = min(TILE, rows.count - staged_first);
+        let tokens = min(TILE, sequence.count - staged_first);
         for (var t = 0u; t < tokens; t++) {
             let at = t * 16u;
             {% for c in range(16) %}
@@ -109,7 +115,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             {% for c in range(16) %}
             let y{{ c }} = {% if c < 2 %}s{{ c }} * receptance[at + {{ c }}u]{% else %}fma(s{{ c }}, receptance[at + {{ c }}u], y{{ c - 2 }}){% endif %};
             {% endfor %}
-            y[(staged_first + t) * params.width * 4u + head * 64u + first_row + local] = total(y14 + y15);
+            y[(sequence.first + staged_first + t) * params.width * 4u + head * 64u + first_row + local] = total(y14 + y15);
         }
         workgroupBarrier(); // all have read the staged tokens
     }

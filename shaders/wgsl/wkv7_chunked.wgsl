@@ -1,5 +1,6 @@
 // What the two kernels of the chunked recurrence share. The matrices of a chunk of a head, each [CHUNK, 64] but for the decay
 // [64], follow one another in the buffer prepared, [chunks, heads, ITEM]; the names are those of twins::wkv7_chunked.
+{% include "rows.wgsl" %}
 {% include "time_mix.wgsl" %}
 const CHUNK = {{ chunk }}u; // tokens; a last chunk with fewer is filled up with tokens that change nothing
 // In vec4s, from the beginning of an item.

@@ -4,9 +4,10 @@
 // {{ lanes }}th vec4 each, and add up their parts of S kk in their subgroup; a workgroup takes {{ groups }} such groups. One token waits
 // for the one before it, so everything else is moved out of that chain: {{ lanes }} tokens are staged in workgroup memory while
 // the next ones are loaded, each token's vectors are read one token ahead, and the sums of y are finished once a tile.
+{% include "sequences.wgsl" %}
 {% include "time_mix.wgsl" %}
 @group(0) @binding(2) var<storage, read> mixed: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>; // [heads, 64 values, 64 keys]
+@group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>; // [slots, heads, 64 values, 64 keys]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // [tokens, width]
 
 const LANES = {{ lanes }}u;
@@ -31,7 +32,7 @@ fn total(value: vec4<f32>) -> f32 {
         {% for l in range(key_loads) %}
         {
             let i = local + {{ l * workgroup }}u;
-            let token = min(first + i / 16u, rows.count - 1u);
+            let token = sequence.first + min(first + i / 16u, sequence.count - 1u);
             let at = token * params.width + head * 16u + i % 16u;
             next_receptance{{ l }} = mixed[at + RECEPTANCE * params.slot_stride];
             next_decay{{ l }} = mixed[at + DECAY * params.slot_stride];
@@ -42,7 +43,7 @@ fn total(value: vec4<f32>) -> f32 {
         {% endfor %}
         {
             let row = first_row + (local % {{ groups }}u) * {{ rows }}u;
-            let token = min(first + local / {{ groups }}u, rows.count - 1u);
+            let token = sequence.first + min(first + local / {{ groups }}u, sequence.count - 1u);
             next_value = mixed[mixed_at(params.value_slot, token, head * 16u + row / 4u)];
         }
 {% endmacro %}
@@ -61,11 +62,15 @@ fn total(value: vec4<f32>) -> f32 {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let sequence = sequences[workgroup.z];
+    if (sequence.count == 0u) {
+        return;
+    }
     let head = workgroup.x;
     let first_row = workgroup.y * ROWS;
     let group = local / LANES;
     let lane = local % LANES;
-    let state_row = (head * 64u + first_row + group * {{ rows }}u) * 16u + lane;
+    let state_row = sequence.slot * params.width * 64u + (head * 64u + first_row + group * {{ rows }}u) * 16u + lane;
     {% for q in range(rows) %}
     {% for c in range(parts) %}
     var s{{ q }}_{{ c }} = state[state_row + {{ q * 16 + c * lanes }}u];
@@ -80,7 +85,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var first = 0u;
     {{ load() }}
     let y_at = head * 64u + first_row + group * {{ rows }}u;
-    while (first < rows.count) {
+    while (first < sequence.count) {
         let staged_first = first;
         {% for l in range(key_loads) %}
         {
@@ -90,7 +95,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             {% endif %}
             {
                 // A token beyond the last leaves the state as it is.
-                let is_token = vec4<bool>(first + i / 16u < rows.count);
+                let is_token = vec4<bool>(first + i / 16u < sequence.count);
                 receptance[i] = next_receptance{{ l }};
                 decay[i] = select(vec4<f32>(1.0), next_decay{{ l }}, is_token);
                 key[i] = select(vec4<f32>(), next_key{{ l }}, is_token);
@@ -146,9 +151,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         {% endfor %}
         {% endfor %}
         {% endfor %}
-        if (staged_first + lane < rows.count) {
+        if (staged_first + lane < sequence.count) {
             {% for q in range(rows) %}
-            y[(staged_first + lane) * params.width * 4u + y_at + {{ q }}u] = y{{ q }}_{{ tile }}_0;
+            y[(sequence.first + staged_first + lane) * params.width * 4u + y_at + {{ q }}u] = y{{ q }}_{{ tile }}_0;
             {% endfor %}
         }
         workgroupBarrier(); // all have read the staged tokens

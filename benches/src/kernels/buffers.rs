@@ -6,7 +6,7 @@ use anyhow::Result;
 use half::f16;
 use thalweg_gguf::TensorType;
 use thalweg_gpu::{Buffer, Context};
-use thalweg_shaders::kernels::Rows;
+use thalweg_shaders::kernels::{Link, NO_SLOT, Rows};
 use thalweg_shaders::{Encoding, SampleRow, encode_rows};
 
 use super::sampling::Sampled;
@@ -19,6 +19,8 @@ pub enum Input {
     Rows(usize),
     /// Parameters.
     Uniform(Vec<u8>),
+    /// A table of whole numbers.
+    Table(Vec<u32>),
     /// 32-bit floats.
     Numbers(Vec<Numbers>),
     /// So many 16-bit floats between -1 and 1.
@@ -63,6 +65,31 @@ impl Input {
         Input::Uniform(bytemuck::bytes_of(params).to_vec())
     }
 
+    /// A table with such entries.
+    pub(super) fn table<T: bytemuck::Pod>(entries: &[T]) -> Input {
+        Input::Table(bytemuck::cast_slice(entries).to_vec())
+    }
+
+    /// What ties `tokens` tokens of one sequence to each other.
+    pub(super) fn links_of_one(tokens: usize) -> Input {
+        let others = (0..tokens as u32 - 1).map(|other| (other, NO_SLOT));
+        let links = [(tokens as u32 - 1, 0)].into_iter().chain(others);
+        Input::table::<Link>(
+            &links
+                .map(|(other, slot)| Link { other, slot })
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    /// What ties a token of each of so many sequences to its slot.
+    pub(super) fn links_of_many(sequences: usize) -> Input {
+        let links = (0..sequences as u32).map(|row| Link {
+            other: row,
+            slot: row,
+        });
+        Input::table::<Link>(&links.collect::<Vec<_>>())
+    }
+
     /// So many numbers between -1 and 1.
     pub(super) fn numbers(count: usize) -> Input {
         Input::Numbers(vec![Numbers::new(count, -1.0, 1.0)])
@@ -80,6 +107,7 @@ impl Input {
                 };
                 context.buffer_with("rows", &[rows])?
             }
+            Input::Table(entries) => context.buffer_with("a table", entries)?,
             Input::Numbers(runs) => {
                 let numbers: Vec<f32> = runs.iter().flat_map(Numbers::make).collect();
                 context.buffer_with("numbers", &numbers)?

@@ -2,8 +2,8 @@
 
 use thalweg_gpu::{Work, Workgroups};
 use thalweg_shaders::kernels::{
-    HEAD_SIZE, LowRankParams, Number, Readout, RemovalKey, Slot, TimeMixParams, TimeMixStep,
-    TimeMixStepParams, Wkv7, Wkv7Apply, Wkv7Prepare,
+    HEAD_SIZE, HeadStep, LowRankParams, Number, Readout, RemovalKey, Sequence, Slot, TimeMixParams,
+    TimeMixStep, TimeMixStepParams, Wkv7, Wkv7Apply, Wkv7Prepare,
 };
 use thalweg_shaders::{Encoding, Error, SPAN, VEC4_BYTES};
 
@@ -130,29 +130,77 @@ pub(super) fn removal_key(shapes: &Shapes) -> Result<Vec<Case>, Error> {
         .collect()
 }
 
-/// `wkv7`, plain and on subgroups.
+/// `wkv7`, plain and on subgroups: all tokens of one sequence.
 pub(super) fn wkv7(shapes: &Shapes) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for (subgroup, level) in [(false, "plain"), (true, "subgroup")] {
         for extent in Extent::all(shapes) {
             let kernel = Wkv7 { subgroup };
+            let sequence = Sequence {
+                slot: 0,
+                first: 0,
+                count: extent.tokens as u32,
+            };
             cases.push(Case {
                 group: "wkv7",
                 name: format!("{}/{level}", extent.name()),
                 kernel: kernel.kernel()?,
                 inputs: vec![
-                    Input::Rows(extent.tokens),
+                    Input::table(&[sequence]),
                     extent.params(),
                     extent.mixed(),
                     Input::numbers(extent.state()),
                     Input::Room(4 * extent.numbers() as u64),
                 ],
-                workgroups: Workgroups::Grid(kernel.workgroups(extent.heads as u32)),
+                workgroups: Workgroups::Grid(kernel.workgroups(extent.heads as u32, 1)),
                 work: extent.recurrence(),
             });
         }
     }
     Ok(cases)
+}
+
+/// `head_step`, in both numbers: sequences with one token each.
+pub(super) fn head_step(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    let mut cases = Vec::new();
+    for output in [Number::F32, Number::F16] {
+        for &heads in shapes.heads {
+            for &sequences in shapes.sequences {
+                let extent = Extent {
+                    heads,
+                    tokens: sequences,
+                };
+                cases.push(head_step_case(extent, HeadStep { output })?);
+            }
+        }
+    }
+    Ok(cases)
+}
+
+/// Each token is a sequence.
+fn head_step_case(extent: Extent, kernel: HeadStep) -> Result<Case, Error> {
+    let Extent { heads, tokens } = extent;
+    let grid = kernel.workgroups(heads as u32, tokens as u32);
+    let states = tokens * extent.state();
+    Ok(Case {
+        group: "head_step",
+        name: format!("{}/{}", extent.name(), kernel.output.name()),
+        kernel: kernel.kernel()?,
+        inputs: vec![
+            Input::Rows(tokens),
+            extent.params(),
+            extent.vectors(),
+            extent.mixed(),
+            Input::links_of_many(tokens),
+            Input::numbers(states),
+            Input::Room(4 * extent.numbers() as u64),
+        ],
+        workgroups: Workgroups::Grid(grid),
+        work: Work {
+            flops: STATE_FLOPS * states as f64,
+            bytes: bytes_of_numbers(2 * states + 7 * extent.numbers() + 5 * extent.width()),
+        },
+    })
 }
 
 /// `wkv7_prepare` and `wkv7_apply`, which take together what the recurrence in chunks takes. The work of the first is not

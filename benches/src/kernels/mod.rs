@@ -55,6 +55,7 @@ pub fn cases(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     cases.extend(heads::wkv7(shapes)?);
     cases.extend(heads::wkv7_chunked(shapes)?);
     cases.extend(heads::readout(shapes)?);
+    cases.extend(heads::head_step(shapes)?);
     cases.extend(heads::time_mix_step(shapes)?);
     cases.extend(rows::embedding(shapes)?);
     cases.extend(rows::layer_norm(shapes)?);

@@ -54,36 +54,62 @@ pub(super) fn embedding(shapes: &Shapes) -> Result<Vec<Case>, Error> {
     Ok(cases)
 }
 
-/// `layer_norm`: one token and many.
+/// `layer_norm`: of all rows and of picked ones in both numbers, one token and many.
 pub(super) fn layer_norm(shapes: &Shapes) -> Result<Vec<Case>, Error> {
-    let width = shapes.width;
+    let mut cases = Vec::new();
+    for (picked, output) in [
+        (false, Number::F32),
+        (true, Number::F32),
+        (true, Number::F16),
+    ] {
+        for tokens in one_and_many(shapes) {
+            let kernel = LayerNorm { picked, output };
+            cases.push(layer_norm_case(kernel, shapes.width, tokens)?);
+        }
+    }
+    Ok(cases)
+}
+
+fn layer_norm_case(kernel: LayerNorm, width: usize, tokens: usize) -> Result<Case, Error> {
     let params = LayerNormParams {
         width: width as u32 / 4,
         weight: 0,
         bias: width as u32 / 4,
         epsilon: EPSILON,
     };
-    one_and_many(shapes)
-        .map(|tokens| {
-            Ok(Case {
-                group: "layer_norm",
-                name: format!("{width}/{tokens}"),
-                kernel: LayerNorm.kernel()?,
-                inputs: vec![
-                    Input::Rows(tokens),
-                    Input::uniform(&params),
-                    Input::numbers(2 * width),
-                    Input::numbers(tokens * width),
-                    Input::Room(4 * (tokens * width) as u64),
-                ],
-                workgroups: Workgroups::Grid(LayerNorm.workgroups(tokens as u32)),
-                work: Work {
-                    flops: NORM_FLOPS * (tokens * width) as f64,
-                    bytes: bytes_of_numbers(2 * (tokens + 1) * width),
-                },
-            })
-        })
-        .collect()
+    let stored_bytes = stored_bytes(kernel.output, tokens * width);
+    let mut inputs = vec![
+        Input::Rows(tokens),
+        Input::uniform(&params),
+        Input::numbers(2 * width),
+        Input::numbers(tokens * width),
+        Input::Room(stored_bytes as u64),
+    ];
+    let rows = match kernel.picked {
+        true => "picked",
+        false => "all",
+    };
+    if kernel.picked {
+        inputs.push(Input::Tokens(tokens, tokens)); // below the number of rows, like ids below that of a vocabulary
+    }
+    Ok(Case {
+        group: "layer_norm",
+        name: format!("{width}/{tokens}/{rows}/{}", kernel.output.name()),
+        kernel: kernel.kernel()?,
+        inputs,
+        workgroups: Workgroups::Grid(kernel.workgroups(tokens as u32)),
+        work: Work {
+            flops: NORM_FLOPS * (tokens * width) as f64,
+            bytes: bytes_of_numbers((tokens + 2) * width) + stored_bytes as f64,
+        },
+    })
+}
+
+fn stored_bytes(number: Number, count: usize) -> usize {
+    match number {
+        Number::F32 => 4 * count,
+        Number::F16 => 2 * count,
+    }
 }
 
 /// Operations of a norm for each number: sum, difference, square, sum, scale, weight, bias.
@@ -108,10 +134,7 @@ pub(super) fn norm_mix(shapes: &Shapes) -> Result<Vec<Case>, Error> {
 
 fn norm_mix_case(kernel: NormMix, width: usize, tokens: usize) -> Result<Case, Error> {
     let (mixes, numbers) = (kernel.mixes as usize, tokens * width);
-    let stored_bytes = match kernel.output {
-        Number::F32 => 4 * mixes * numbers,
-        Number::F16 => 2 * mixes * numbers,
-    };
+    let stored_bytes = stored_bytes(kernel.output, mixes * numbers);
     let params = NormMixParams {
         width: width as u32 / 4,
         weight: 0,
@@ -119,6 +142,8 @@ fn norm_mix_case(kernel: NormMix, width: usize, tokens: usize) -> Result<Case, E
         epsilon: EPSILON,
         mixes: width as u32 / 2,
         mix_stride: numbers as u32 / 4,
+        shift: 0,
+        slot_stride: width as u32 / 4,
     };
     Ok(Case {
         group: "norm_mix",
@@ -131,6 +156,7 @@ fn norm_mix_case(kernel: NormMix, width: usize, tokens: usize) -> Result<Case, E
             Input::numbers(numbers),
             Input::Room(stored_bytes as u64),
             Input::numbers(width),
+            Input::links_of_one(tokens),
         ],
         workgroups: Workgroups::Grid(kernel.workgroups(tokens as u32)),
         work: Work {

@@ -17,6 +17,8 @@ pub struct Shapes {
     pub heads: &'static [usize],
     /// Tokens of prompts.
     pub tokens: &'static [usize],
+    /// Sequences that take a step together.
+    pub sequences: &'static [usize],
 }
 
 impl Shapes {
@@ -28,6 +30,7 @@ impl Shapes {
         ranks: [96, 96, 64, 320],
         heads: &[12, 40, 64],
         tokens: &[64, 1024],
+        sequences: &[8, 64],
     };
 
     /// The demo model, with few tokens: for devices that compute on the CPU.
@@ -38,6 +41,7 @@ impl Shapes {
         ranks: [64, 64, 32, 128],
         heads: &[8],
         tokens: &[16],
+        sequences: &[4],
     };
 
     /// The shapes for the device of `context`.

@@ -81,6 +81,8 @@ pub enum Task {
     Prefill,
     /// Single tokens, each waited for.
     Decode,
+    /// Single tokens of several sequences at once, each of the steps waited for.
+    Parallel,
 }
 
 /// What a case does, and the settings that its speed depends on.
@@ -88,8 +90,10 @@ pub enum Task {
 pub struct Setting {
     /// What is measured.
     pub task: Task,
-    /// Tokens of one sample.
+    /// Tokens of one sample, of each sequence.
     pub tokens: usize,
+    /// Sequences that are read at once.
+    pub sequences: usize,
     /// Tokens read at once.
     pub chunk_size: usize,
     /// Threads a side of the matmul's workgroup, where there is one.
@@ -103,37 +107,46 @@ pub struct Case {
     setting: Setting,
     samples_s: Vec<f64>,
     tokens_per_s: Option<Summary>,
+    tokens_per_s_a_sequence: Option<Summary>,
 }
 
 impl Case {
     /// The samples, in seconds and in the order of measurement.
     pub fn new(setting: Setting, samples_s: Vec<f64>) -> Case {
-        let rates: Vec<f64> = samples_s
-            .iter()
-            .map(|seconds| setting.tokens as f64 / seconds)
-            .collect();
+        let rates = |tokens: usize| {
+            let rates = samples_s.iter().map(|seconds| tokens as f64 / seconds);
+            Summary::of(&rates.collect::<Vec<_>>())
+        };
         Case {
             setting,
-            tokens_per_s: Summary::of(&rates),
+            tokens_per_s: rates(setting.tokens * setting.sequences),
+            tokens_per_s_a_sequence: rates(setting.tokens),
             samples_s,
         }
     }
 
-    /// What the samples come to in tokens a second; none without samples.
+    /// What the samples come to in tokens a second, of all sequences together; none without samples.
     pub fn tokens_per_s(&self) -> Option<&Summary> {
         self.tokens_per_s.as_ref()
+    }
+
+    /// What they come to in tokens a second of each sequence.
+    pub fn tokens_per_s_a_sequence(&self) -> Option<&Summary> {
+        self.tokens_per_s_a_sequence.as_ref()
     }
 
     fn cells(&self) -> Vec<String> {
         let Setting {
             task,
             tokens,
+            sequences,
             chunk_size,
             block_size,
         } = self.setting;
         let mut cells = match task {
             Task::Prefill => vec![format!("prefill {tokens}"), chunk_size.to_string()],
             Task::Decode => vec![format!("decode {tokens}"), String::new()],
+            Task::Parallel => vec![format!("decode {tokens} x {sequences}"), String::new()],
         };
         cells.push(block_size.map_or_else(String::new, |size| size.to_string()));
         if let Some(rate) = self.tokens_per_s() {
@@ -146,6 +159,9 @@ impl Case {
             ];
             cells.extend(numbers.map(|number| format!("{number:.1}")));
             cells.push(rate.count.to_string());
+        }
+        if let (Task::Parallel, Some(rate)) = (task, self.tokens_per_s_a_sequence()) {
+            cells.push(format!("{:.1}", rate.median));
         }
         cells
     }
@@ -198,7 +214,9 @@ impl fmt::Display for Report {
             "deviation",
             "samples",
         ];
-        let mut table = Table::new(headings);
+        let is_parallel = |case: &Case| case.setting.task == Task::Parallel;
+        let of_each = self.cases.iter().any(is_parallel).then_some("a sequence");
+        let mut table = Table::new(headings.into_iter().chain(of_each));
         self.cases.iter().for_each(|case| table.row(case.cells()));
         table.fmt(f)
     }
@@ -233,12 +251,14 @@ mod tests {
         let prefill = Setting {
             task: Task::Prefill,
             tokens: 512,
+            sequences: 1,
             chunk_size: 128,
             block_size: Some(16),
         };
         let decode = Setting {
             task: Task::Decode,
             tokens: 64,
+            sequences: 1,
             chunk_size: 1,
             block_size: None,
         };
@@ -288,6 +308,41 @@ mod tests {
             | prefill 512 |   128 |    16 |  256.0 | 192.0 | 384.0 | 298.7 |     195.5 |       3 |\n\
             | decode 64   |       |       |        |       |       |       |           |         |\n";
         assert_eq!(report().to_string(), expected);
+    }
+
+    #[test]
+    fn sequences_at_once_are_counted_together_and_one_by_one() {
+        let parallel = Setting {
+            task: Task::Parallel,
+            tokens: 16,
+            sequences: 8,
+            chunk_size: 1,
+            block_size: None,
+        };
+        let mut report = report();
+        report.cases = vec![
+            Case::new(parallel, vec![2.0]),
+            Case::new(
+                Setting {
+                    task: Task::Decode,
+                    sequences: 1,
+                    ..parallel
+                },
+                vec![1.0],
+            ),
+        ];
+        let text = report.to_string();
+        let expected = "\
+            | tok/s         | chunk | block | median | 25 % | 75 % | mean | deviation | samples | a sequence |\n\
+            |:--------------|------:|------:|-------:|-----:|-----:|-----:|----------:|--------:|-----------:|\n\
+            | decode 16 x 8 |       |       |   64.0 | 64.0 | 64.0 | 64.0 |       0.0 |       1 |        8.0 |\n\
+            | decode 16     |       |       |   16.0 | 16.0 | 16.0 | 16.0 |       0.0 |       1 |            |\n";
+        assert!(text.ends_with(expected), "{text}");
+        let json = serde_json::to_value(report).unwrap();
+        assert_eq!(json["cases"][0]["task"], "parallel");
+        assert_eq!(json["cases"][0]["sequences"], 8);
+        assert_eq!(json["cases"][0]["tokens_per_s"]["median"], 64.0);
+        assert_eq!(json["cases"][0]["tokens_per_s_a_sequence"]["median"], 8.0);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use thalweg_gguf::GgufFile;
 use thalweg_gpu::{Adapter, AdapterKind, Context, Feature};
 use thalweg_rwkv::selftest::{self, Finding};
 use thalweg_rwkv::{
-    CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Hyperparameters, Progress, Session,
-    Tuning, TuningKey,
+    Batch, CpuBatch, CpuModel, CpuSession, GpuBatch, GpuModel, GpuOptions, GpuSession,
+    Hyperparameters, Progress, Session, Tuning, TuningKey,
 };
 
 use crate::failure::Failure;
@@ -31,6 +31,15 @@ pub(crate) struct Model {
     /// What computes, for summaries.
     pub(crate) device: String,
     /// Keeps what was compiled for the session, once that is done with.
+    _kernels: Option<Kernels>,
+}
+
+/// A model ready to read several sequences at once.
+pub(crate) struct BatchModel {
+    pub(crate) batch: Box<dyn Batch>,
+    /// Whether `thalweg tune` has found out how the device runs it.
+    pub(crate) is_tuned: bool,
+    /// Keeps what was compiled for the batch, once that is done with.
     _kernels: Option<Kernels>,
 }
 
@@ -162,6 +171,38 @@ impl Compute<'_> {
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<Model, Failure> {
+        let model = self.load_checked(file)?;
+        match &self.context {
+            None => Ok(self.on_cpu(model, chunk_size)),
+            Some(context) => self.on_gpu(context, model.file(), chunk_size, block_size),
+        }
+    }
+
+    /// Loads the model in `file` and begins so many sequences.
+    pub(crate) fn start_batch(&self, file: GgufFile, slots: usize) -> Result<BatchModel, Failure> {
+        let model = self.load_checked(file)?;
+        let Some(context) = &self.context else {
+            return Ok(BatchModel {
+                batch: Box::new(CpuBatch::new(Arc::new(model), slots)),
+                is_tuned: false,
+                _kernels: None,
+            });
+        };
+        let found = self.found_tuning(context, model.file())?;
+        let tuning = match found {
+            Some(tuning) => tuning,
+            None => self.suitable_tuning(context, model.file())?,
+        };
+        let model = load(context, model.file(), self.options(tuning))?;
+        Ok(BatchModel {
+            batch: Box::new(GpuBatch::new(Arc::new(model), slots)?),
+            is_tuned: found.is_some(),
+            _kernels: self.kernels(),
+        })
+    }
+
+    /// The model in `file`, whose weights stay in the file.
+    fn load_checked(&self, file: GgufFile) -> Result<CpuModel, Failure> {
         if self.flags.precision == Some(Precision::Fast) && self.precision() == Precision::Exact {
             output::note("--precision fast is for GPUs with 16-bit floats: this runs exactly");
         }
@@ -169,10 +210,7 @@ impl Compute<'_> {
         if self.flags.check_tensors {
             model.check_tensors()?;
         }
-        match &self.context {
-            None => Ok(self.on_cpu(model, chunk_size)),
-            Some(context) => self.on_gpu(context, model.file(), chunk_size, block_size),
-        }
+        Ok(model)
     }
 
     fn on_cpu(&self, model: CpuModel, chunk_size: Option<ChunkSize>) -> Model {

@@ -26,7 +26,7 @@ impl Backend {
             Backend::Cpu => Runner::Cpu(CpuSession::new(Arc::new(CpuModel::load(file)?))),
             Backend::Gpu(context, options) => {
                 let model = GpuModel::load(Arc::clone(context), &file, *options)?;
-                Runner::Gpu(GpuSession::new(Arc::new(model))?)
+                Runner::Gpu(Box::new(GpuSession::new(Arc::new(model))?))
             }
         })
     }
@@ -38,7 +38,7 @@ pub enum Runner {
     /// On the CPU.
     Cpu(CpuSession),
     /// On a device.
-    Gpu(GpuSession),
+    Gpu(Box<GpuSession>),
 }
 
 impl Runner {
@@ -46,7 +46,7 @@ impl Runner {
     pub fn session(&mut self) -> &mut dyn Session {
         match self {
             Runner::Cpu(session) => session,
-            Runner::Gpu(session) => session,
+            Runner::Gpu(session) => session.as_mut(),
         }
     }
 

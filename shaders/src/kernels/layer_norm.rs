@@ -4,12 +4,18 @@ use bytemuck::{Pod, Zeroable};
 use minijinja::context;
 
 use super::template::render;
-use super::{Binding, Kernel, Variant};
+use super::{Binding, Kernel, Number};
 use crate::Error;
 
-/// Layer norm of rows. Bindings: rows, params, vectors, x `[tokens, width]`, out `[tokens, width]`.
-#[derive(Debug, Clone, Copy)]
-pub struct LayerNorm;
+/// Layer norm of rows. Bindings: rows, params, vectors, x `[tokens, width]`, out `[rows, width]`, and the picks if the
+/// rows are picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LayerNorm {
+    /// Whether a list says which rows of x are read; else they follow one another.
+    pub picked: bool,
+    /// What the results are stored as.
+    pub output: Number,
+}
 
 /// Parameters of [`LayerNorm`].
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -34,14 +40,21 @@ impl LayerNorm {
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
+        let LayerNorm { picked, output } = *self;
+        let (rows, bindings): (_, &[Binding]) = match picked {
+            false => ("all", &[Read, Uniform, Read, Read, ReadWrite]),
+            true => ("picked", &[Read, Uniform, Read, Read, ReadWrite, Read]),
+        };
+        let name = format!("layer_norm.{rows}.{}", output.name());
+        let values = context! { picked, output => output.name() };
         Ok(Kernel {
-            name: "layer_norm".to_owned(),
-            variant: Variant::PLAIN,
-            wgsl: render("layer_norm", "layer_norm.wgsl", context! {})?,
-            bindings: &[Read, Uniform, Read, Read, ReadWrite],
+            variant: output.variant(),
+            wgsl: render(&name, "layer_norm.wgsl", values)?,
+            bindings,
             constants: vec![("WORKGROUP", WORKGROUP.into())],
             workgroup_size: [WORKGROUP, 1, 1],
             workgroup_bytes: 8 * WORKGROUP,
+            name,
         })
     }
 

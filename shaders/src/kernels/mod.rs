@@ -17,6 +17,7 @@ mod matmul_dot4;
 mod norm_mix;
 mod product;
 mod sample;
+mod sequences;
 mod template;
 mod time_mix;
 mod time_mix_step;
@@ -32,9 +33,10 @@ pub use matmul_dot4::MatmulDot4;
 pub use norm_mix::{NormMix, NormMixParams};
 pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
 pub use sample::{SampleParams, SamplePass};
+pub use sequences::{Link, NO_SLOT, Sequence};
 pub use template::templates_hash;
 pub use time_mix::{
-    HEAD_SIZE, Readout, RemovalKey, Slot, TimeMixParams, Wkv7, Wkv7Apply, Wkv7Prepare,
+    HEAD_SIZE, HeadStep, Readout, RemovalKey, Slot, TimeMixParams, Wkv7, Wkv7Apply, Wkv7Prepare,
 };
 pub use time_mix_step::{LowRankParams, TimeMixStep, TimeMixStepParams};
 
@@ -152,8 +154,12 @@ pub struct Rows {
 /// # Errors
 /// A template has a defect.
 pub fn registry() -> Result<Vec<Kernel>, Error> {
+    let plain_norm = LayerNorm {
+        picked: false,
+        output: Number::F32,
+    };
     let mut kernels = vec![
-        LayerNorm.kernel()?,
+        plain_norm.kernel()?,
         RemovalKey.kernel()?,
         Wkv7Prepare.kernel()?,
         Wkv7Apply.kernel()?,
@@ -170,6 +176,9 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
     }
     for output in [Number::F32, Number::F16] {
         kernels.push(Readout { output }.kernel()?);
+        kernels.push(HeadStep { output }.kernel()?);
+        let picked = true;
+        kernels.push(LayerNorm { picked, output }.kernel()?);
         kernels.push(AddParts { parts: 5, output }.kernel()?);
         for mixes in NormMix::MIXES {
             kernels.push(NormMix { mixes, output }.kernel()?);

@@ -8,7 +8,8 @@ use super::{Binding, Kernel, Number};
 use crate::Error;
 
 /// Layer norm and token shift. Bindings: rows, params, vectors, x `[tokens, width]`, out `[mixes, tokens, width]`,
-/// shift `[width]`: the normed row before the first, which the last one replaces.
+/// shifts `[slots, layers, width]`: for each sequence the normed row before its first, which its last one replaces;
+/// links `[tokens]`, each a [`Link`](super::Link).
 #[derive(Debug, Clone, Copy)]
 pub struct NormMix {
     /// Mixtures of each row and its predecessor: one of [`NormMix::MIXES`].
@@ -33,6 +34,10 @@ pub struct NormMixParams {
     pub mixes: u32,
     /// vec4s from a mixture of the first row to the next mixture of it.
     pub mix_stride: u32,
+    /// First vec4 of the layer in the shifts of a slot.
+    pub shift: u32,
+    /// vec4s from the shifts of a slot to those of the next.
+    pub slot_stride: u32,
 }
 
 const WORKGROUP: u32 = 256;
@@ -53,7 +58,7 @@ impl NormMix {
         Ok(Kernel {
             variant: output.variant(),
             wgsl: render(&name, "norm_mix.wgsl", values)?,
-            bindings: &[Read, Uniform, Read, Read, ReadWrite, ReadWrite],
+            bindings: &[Read, Uniform, Read, Read, ReadWrite, ReadWrite, Read],
             constants: vec![("WORKGROUP", WORKGROUP.into())],
             workgroup_size: [WORKGROUP, 1, 1],
             workgroup_bytes: 8 * WORKGROUP,

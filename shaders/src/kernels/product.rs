@@ -114,7 +114,7 @@ pub struct Matvec {
     pub encoding: Encoding,
     /// The most tokens it can take: one of [`Matvec::COLUMNS`].
     pub columns: u32,
-    /// Invocations that share a row: a power of two, at most 128. A row should have more spans than that.
+    /// Invocations that share a row: a power of two, at most [`Matvec::MOST_LANES`]. A row should have more spans than that.
     pub lanes: u32,
 }
 
@@ -123,6 +123,8 @@ impl Matvec {
     pub const COLUMNS: [u32; 4] = [1, 2, 4, 8];
     /// Invocations that share a row of ordinary length.
     pub const DEFAULT_LANES: u32 = 32;
+    /// The most invocations that can share a row.
+    pub const MOST_LANES: u32 = Self::WORKGROUP;
     const WORKGROUP: u32 = 128;
 
     /// Rows that the same invocations compute: as many as keep the sums and weights in registers.

@@ -1,5 +1,6 @@
 //! `removal_key.wgsl`, `wkv7.wgsl` and `readout.wgsl`: what happens head by head between the products.
 
+mod head_step;
 mod wkv7_chunked;
 
 use bytemuck::{Pod, Zeroable};
@@ -9,6 +10,7 @@ use super::template::render;
 use super::{Binding, Kernel, Number, Variant};
 use crate::Error;
 
+pub use head_step::HeadStep;
 pub use wkv7_chunked::{Wkv7Apply, Wkv7Prepare};
 
 /// Channels of a head: the kernels are written for it.
@@ -78,7 +80,8 @@ pub struct TimeMixParams {
 #[derive(Debug, Clone, Copy)]
 pub struct RemovalKey;
 
-/// The recurrence. Bindings: rows, params, mixed, state `[heads, 64, 64]`, y `[tokens, width]`.
+/// The recurrence. Bindings: sequences (each a [`Sequence`](super::Sequence)), params, mixed, state
+/// `[slots, heads, 64, 64]`, y `[tokens, width]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Wkv7 {
     /// Whether invocations share rows of the state and add up in their subgroup, which must have at least
@@ -195,13 +198,13 @@ impl Wkv7 {
         )
     }
 
-    /// The grid for `heads` heads.
-    pub fn workgroups(&self, heads: u32) -> [u32; 3] {
+    /// The grid for `heads` heads and at most `sequences` sequences.
+    pub fn workgroups(&self, heads: u32, sequences: u32) -> [u32; 3] {
         let rows = match self.subgroup {
             true => Self::GROUPS * Self::ROWS_PER_GROUP,
             false => Self::PLAIN_ROWS,
         };
-        [heads, HEAD_SIZE / rows, 1]
+        [heads, HEAD_SIZE / rows, sequences]
     }
 }
 

@@ -3,7 +3,9 @@
 use bytemuck::bytes_of;
 use half::f16;
 use thalweg_gpu::{Binding, Workgroups};
-use thalweg_shaders::kernels::{LayerNorm, LayerNormParams, NormMix, NormMixParams, Number};
+use thalweg_shaders::kernels::{
+    LayerNorm, LayerNormParams, Link, NO_SLOT, NormMix, NormMixParams, Number,
+};
 use thalweg_shaders::twins;
 
 use crate::harness::{Noise, assert_close, buffer, read, read_halves, rows, run};
@@ -29,64 +31,103 @@ fn vectors(noise: &mut Noise, width: usize) -> Vec<f32> {
 #[test]
 fn layer_norm_is_its_twin() {
     for (count, width) in SHAPES {
-        let mut noise = Noise::new(width as u64);
-        let (x, vectors) = (
-            noise.between(-3.0, 5.0, (count + 2) * width),
-            vectors(&mut noise, width),
-        );
-        let mut expected = vec![0.0; count * width];
-        let (weight, bias) = vectors[8..].split_at(width);
-        twins::layer_norm(&x[2 * width..], weight, bias, EPSILON, &mut expected);
-
-        let out = buffer(&vec![f32::NAN; count * width]);
-        let params = params(width);
-        let bindings = [
-            Binding::Buffer(&rows(count, 2)),
-            Binding::Uniform(bytes_of(&params)),
-            Binding::Buffer(&buffer(&vectors)),
-            Binding::Buffer(&buffer(&x)),
-            Binding::Buffer(&out),
-        ];
-        let kernel = LayerNorm;
-        run(
-            &kernel.kernel().unwrap(),
-            &bindings,
-            Workgroups::Grid(kernel.workgroups(count as u32 + 1)),
-        );
-        assert_close(
-            &read(&out),
-            &expected,
-            1e-6,
-            &format!("layer norm [{count}, {width}]"),
-        );
-    }
-}
-
-#[test]
-fn norm_mix_is_its_twins_and_hands_the_last_row_on() {
-    for (count, width) in SHAPES {
-        for (mixes, output) in [(1, Number::F32), (6, Number::F32), (6, Number::F16)] {
-            norm_mix(count, width, NormMix { mixes, output });
+        for (picked, output) in [
+            (false, Number::F32),
+            (true, Number::F32),
+            (true, Number::F16),
+        ] {
+            layer_norm(count, width, LayerNorm { picked, output });
         }
     }
 }
 
-fn norm_mix(count: usize, width: usize, kernel: NormMix) {
+fn layer_norm(count: usize, width: usize, kernel: LayerNorm) {
+    let mut noise = Noise::new(width as u64);
+    let x = noise.between(-3.0, 5.0, (count + 2) * width);
+    let vectors = vectors(&mut noise, width);
+    // Every third row, the first of them being left out by `Rows::first`; or those from the third on.
+    let picks: Vec<u32> = (0..count as u32 + 2)
+        .map(|row| row * 3 % (count as u32 + 2))
+        .collect();
+    let rows_read: Vec<usize> = match kernel.picked {
+        true => picks[2..].iter().map(|row| *row as usize).collect(),
+        false => (2..count + 2).collect(),
+    };
+    let read_x: Vec<f32> = rows_read
+        .iter()
+        .flat_map(|row| &x[row * width..][..width])
+        .copied()
+        .collect();
+    let mut expected = vec![0.0; count * width];
+    let (weight, bias) = vectors[8..].split_at(width);
+    twins::layer_norm(&read_x, weight, bias, EPSILON, &mut expected);
+
+    let out = match kernel.output {
+        Number::F32 => buffer(&vec![f32::NAN; count * width]),
+        Number::F16 => buffer(&vec![f16::NAN; count * width]),
+    };
+    let params = params(width);
+    let (rows, vectors, x) = (rows(count, 2), buffer(&vectors), buffer(&x));
+    let picks = buffer(&picks);
+    let mut bindings = vec![
+        Binding::Buffer(&rows),
+        Binding::Uniform(bytes_of(&params)),
+        Binding::Buffer(&vectors),
+        Binding::Buffer(&x),
+        Binding::Buffer(&out),
+    ];
+    if kernel.picked {
+        bindings.push(Binding::Buffer(&picks));
+    }
+    let grid = Workgroups::Grid(kernel.workgroups(count as u32 + 1));
+    run(&kernel.kernel().unwrap(), &bindings, grid);
+    let (found, tolerance) = match kernel.output {
+        Number::F32 => (read(&out), 1e-6),
+        Number::F16 => (read_halves(&out), 6e-4),
+    };
+    assert_close(
+        &found,
+        &expected,
+        tolerance,
+        &format!("{kernel:?} [{count}, {width}]"),
+    );
+}
+
+/// The lengths of sequences that follow one another, and the slots that have their states.
+const MIXTURES: [&[(usize, u32)]; 6] = [
+    &[(1, 0)],
+    &[(3, 2)],
+    &[(7, 1), (1, 0)],
+    &[(1, 4), (1, 0), (1, 3), (1, 1)],
+    &[(2, 3), (60, 0), (1, 2), (2, 1)],
+    &[(2, 0), (2, 1)],
+];
+const SLOTS: usize = 5;
+
+#[test]
+fn norm_mix_is_its_twins_and_hands_the_last_rows_on() {
+    for (sequences, (_, width)) in MIXTURES.into_iter().zip(SHAPES) {
+        for (mixes, output) in [(1, Number::F32), (6, Number::F32), (6, Number::F16)] {
+            norm_mix(sequences, width, NormMix { mixes, output });
+        }
+    }
+}
+
+/// In the second of three layers.
+fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
+    const LAYERS: usize = 3;
+    let count: usize = sequences.iter().map(|(count, _)| count).sum();
     let mut noise = Noise::new(width as u64 + 1);
-    let (x, vectors) = (
-        noise.between(-3.0, 5.0, count * width),
-        vectors(&mut noise, width),
-    );
-    let (mixes, before) = (
-        noise.between(0.0, 1.0, kernel.mixes as usize * width),
-        noise.numbers(width),
-    );
+    let x = noise.between(-3.0, 5.0, count * width);
+    let vectors = vectors(&mut noise, width);
+    let mixes = noise.between(0.0, 1.0, kernel.mixes as usize * width);
+    let before = noise.numbers(SLOTS * LAYERS * width);
     let mut normed = vec![0.0; count * width];
     let (weight, bias) = vectors[8..].split_at(width);
     twins::layer_norm(&x, weight, bias, EPSILON, &mut normed);
     let capacity = count + 2;
     let numbers = kernel.mixes as usize * capacity * width;
-    let (out, shift) = match kernel.output {
+    let (out, shifts) = match kernel.output {
         Number::F32 => (buffer(&vec![f32::NAN; numbers]), buffer(&before)),
         Number::F16 => (buffer(&vec![f16::NAN; numbers]), buffer(&before)),
     };
@@ -98,6 +139,8 @@ fn norm_mix(count: usize, width: usize, kernel: NormMix) {
         epsilon: EPSILON,
         mixes: 2 + 2 * quarter,
         mix_stride: capacity as u32 * quarter,
+        shift: quarter,
+        slot_stride: LAYERS as u32 * quarter,
     };
     let bindings = [
         Binding::Buffer(&rows(count, 0)),
@@ -105,23 +148,47 @@ fn norm_mix(count: usize, width: usize, kernel: NormMix) {
         Binding::Buffer(&buffer(&[vectors, mixes.clone()].concat())),
         Binding::Buffer(&buffer(&x)),
         Binding::Buffer(&out),
-        Binding::Buffer(&shift),
+        Binding::Buffer(&shifts),
+        Binding::Buffer(&buffer(&links(sequences))),
     ];
-    run(
-        &kernel.kernel().unwrap(),
-        &bindings,
-        Workgroups::Grid(kernel.workgroups(count as u32 + 5)),
-    );
-    let what = format!("{kernel:?} [{count}, {width}]");
+    let grid = Workgroups::Grid(kernel.workgroups(count as u32 + 5));
+    run(&kernel.kernel().unwrap(), &bindings, grid);
+
+    let what = format!("{kernel:?} {sequences:?} of {width}");
     let (found, tolerance) = match kernel.output {
         Number::F32 => (read(&out), 1e-6),
         Number::F16 => (read_halves(&out), 6e-4),
     };
-    for (index, mix) in mixes.chunks_exact(width).enumerate() {
-        let mut expected = vec![0.0; count * width];
-        twins::token_shift(&normed, &before, mix, &mut expected);
-        let found = &found[index * capacity * width..][..count * width];
-        assert_close(found, &expected, tolerance, &what);
+    let mut shifts_after = before.clone();
+    let mut first = 0;
+    for &(count, slot) in sequences {
+        let of_sequence = &normed[first * width..][..count * width];
+        let shift = (slot as usize * LAYERS + 1) * width..(slot as usize * LAYERS + 2) * width;
+        for (index, mix) in mixes.chunks_exact(width).enumerate() {
+            let mut expected = vec![0.0; count * width];
+            twins::token_shift(of_sequence, &before[shift.clone()], mix, &mut expected);
+            let found = &found[(index * capacity + first) * width..][..count * width];
+            assert_close(found, &expected, tolerance, &what);
+        }
+        shifts_after[shift].copy_from_slice(&of_sequence[(count - 1) * width..]);
+        first += count;
     }
-    assert_close(&read(&shift), &normed[(count - 1) * width..], 1e-6, &what);
+    assert_close(&read(&shifts), &shifts_after, 1e-6, &what);
+}
+
+fn links(sequences: &[(usize, u32)]) -> Vec<Link> {
+    let mut links = Vec::new();
+    for &(count, slot) in sequences {
+        let first = links.len() as u32;
+        links.push(Link {
+            other: first + count as u32 - 1,
+            slot,
+        });
+        let others = (first + 1..first + count as u32).map(|row| Link {
+            other: row - 1,
+            slot: NO_SLOT,
+        });
+        links.extend(others);
+    }
+    links
 }

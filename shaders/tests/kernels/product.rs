@@ -81,7 +81,7 @@ impl Form {
 
     /// The forms that fit `tokens` tokens and run on this machine.
     fn all(tokens: usize) -> Vec<Form> {
-        let lanes = if tokens == 1 { [8, 32] } else { [16, 64] };
+        let lanes = if tokens == 1 { [8, 32] } else { [64, 128] };
         let matvecs = Matvec::COLUMNS
             .into_iter()
             .filter(|columns| tokens <= *columns as usize)

@@ -1,5 +1,6 @@
 //! `removal_key.wgsl`, `wkv7.wgsl` and `readout.wgsl`
 
+mod head_step;
 mod wkv7_chunked;
 
 use std::ops::Range;
@@ -7,7 +8,7 @@ use std::ops::Range;
 use bytemuck::bytes_of;
 use half::f16;
 use thalweg_gpu::{Binding, Feature, Workgroups};
-use thalweg_shaders::kernels::{Number, Readout, RemovalKey, Slot, TimeMixParams, Wkv7};
+use thalweg_shaders::kernels::{Number, Readout, RemovalKey, Sequence, Slot, TimeMixParams, Wkv7};
 use thalweg_shaders::twins::{self, Wkv7Inputs};
 
 use crate::harness::{Noise, assert_close, buffer, context, read, read_halves, rows, run};
@@ -48,6 +49,19 @@ impl Mixed {
 
     fn slot(&self, slot: Slot, tokens: usize) -> &[f32] {
         &self.values[slot as usize * self.capacity * self.width..][..tokens * self.width]
+    }
+
+    /// What enters the recurrence of `count` tokens from `first` on.
+    fn inputs(&self, value: Slot, first: usize, count: usize) -> Wkv7Inputs<'_> {
+        let rows = |slot| &self.slot(slot, first + count)[first * self.width..];
+        Wkv7Inputs {
+            r: rows(Slot::Receptance),
+            w: rows(Slot::Decay),
+            k: rows(Slot::Key),
+            v: rows(value),
+            kk: rows(Slot::RemovalKey),
+            a: rows(Slot::Iclr),
+        }
     }
 
     /// Five vectors of a row's length follow one another in vectors.
@@ -114,46 +128,64 @@ fn removal_key_is_its_twin() {
     }
 }
 
+/// The lengths of sequences that follow one another, and the slots that have their states.
+const MIXTURES: [(&[(usize, u32)], usize); 8] = [
+    (&[(1, 0)], 1),
+    (&[(1, 0)], 40),
+    (&[(2, 1)], 3),
+    (&[(7, 0), (2, 2)], 5),
+    (&[(8, 2), (0, 0), (8, 1)], 4),
+    (&[(9, 0)], 40),
+    (&[(65, 1)], 3),
+    (&[(3, 2), (17, 0), (12, 1), (0, 0), (0, 0)], 2),
+];
+const SLOTS: usize = 3;
+
 #[test]
 fn recurrence_is_its_twin() {
-    for (tokens, heads) in SHAPES {
+    for (sequences, heads) in MIXTURES {
         let [smallest_subgroup, _] = context().adapter().subgroup_sizes;
         let has_subgroup = context().has(Feature::Subgroup) && smallest_subgroup >= Wkv7::LANES;
         for (subgroup, value) in [(false, Slot::FirstValue), (has_subgroup, Slot::Value)] {
-            let (mut noise, width) = (Noise::new(heads as u64), heads * N);
-            let mixed = Mixed::new(&mut noise, tokens, width);
-            let mut state = noise.numbers(heads * N * N);
-            let (state_out, y_out) = (buffer(&state), buffer(&vec![f32::NAN; tokens * width]));
-            let mut y = vec![0.0; tokens * width];
-            let inputs = Wkv7Inputs {
-                r: mixed.slot(Slot::Receptance, tokens),
-                w: mixed.slot(Slot::Decay, tokens),
-                k: mixed.slot(Slot::Key, tokens),
-                v: mixed.slot(value, tokens),
-                kk: mixed.slot(Slot::RemovalKey, tokens),
-                a: mixed.slot(Slot::Iclr, tokens),
-            };
-            twins::wkv7(inputs, N, &mut state, &mut y);
-
-            let params = mixed.params(value);
-            let bindings = [
-                Binding::Buffer(&rows(tokens, 0)),
-                Binding::Uniform(bytes_of(&params)),
-                Binding::Buffer(&buffer(&mixed.values)),
-                Binding::Buffer(&state_out),
-                Binding::Buffer(&y_out),
-            ];
-            let kernel = Wkv7 { subgroup };
-            run(
-                &kernel.kernel().unwrap(),
-                &bindings,
-                Workgroups::Grid(kernel.workgroups(heads as u32)),
-            );
-            let what = format!("[{tokens}, {heads} heads], subgroup {subgroup}");
-            assert_close(&read(&y_out), &y, 2e-6, &format!("recurrence {what}"));
-            assert_close(&read(&state_out), &state, 2e-6, &format!("state {what}"));
+            recurrence(sequences, heads, Wkv7 { subgroup }, value);
         }
     }
+}
+
+fn recurrence(lengths: &[(usize, u32)], heads: usize, kernel: Wkv7, value: Slot) {
+    let tokens = lengths.iter().map(|(count, _)| count).sum();
+    let (mut noise, width) = (Noise::new(heads as u64), heads * N);
+    let mixed = Mixed::new(&mut noise, tokens, width);
+    let mut states = noise.numbers(SLOTS * heads * N * N);
+    let (states_out, y_out) = (buffer(&states), buffer(&vec![f32::NAN; tokens * width]));
+    let mut y = vec![0.0; tokens * width];
+    let mut sequences = Vec::new();
+    let mut first = 0;
+    for &(count, slot) in lengths {
+        sequences.push(Sequence {
+            slot,
+            first: first as u32,
+            count: count as u32,
+        });
+        let state = &mut states[slot as usize * heads * N * N..][..heads * N * N];
+        let y = &mut y[first * width..][..count * width];
+        twins::wkv7(mixed.inputs(value, first, count), N, state, y);
+        first += count;
+    }
+
+    let params = mixed.params(value);
+    let bindings = [
+        Binding::Buffer(&buffer(&sequences)),
+        Binding::Uniform(bytes_of(&params)),
+        Binding::Buffer(&buffer(&mixed.values)),
+        Binding::Buffer(&states_out),
+        Binding::Buffer(&y_out),
+    ];
+    let grid = Workgroups::Grid(kernel.workgroups(heads as u32, sequences.len() as u32));
+    run(&kernel.kernel().unwrap(), &bindings, grid);
+    let what = format!("{lengths:?}, {heads} heads, {kernel:?}");
+    assert_close(&read(&y_out), &y, 2e-6, &format!("recurrence {what}"));
+    assert_close(&read(&states_out), &states, 2e-6, &format!("states {what}"));
 }
 
 /// The readout's inputs besides `mixed`, for the tokens of a run.

@@ -1,5 +1,6 @@
 //! `thalweg bench`: how fast the model reads and writes.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -8,7 +9,7 @@ use serde_json::json;
 use thalweg_bench::{Case, Load, Report, Setting, Task, host_memory};
 use thalweg_engine::{ChunkSize, prefill};
 use thalweg_gguf::GgufFile;
-use thalweg_rwkv::{Hyperparameters, Session, Wanted};
+use thalweg_rwkv::{Batch, Hyperparameters, Part, Session, Wanted};
 
 use crate::failure::Failure;
 use crate::flags::{ComputeFlags, ModelPath, Precision};
@@ -18,15 +19,21 @@ use crate::{cli, interrupt, output};
 /// A prompt of more says nothing new.
 const MOST_TOKENS: usize = 1 << 20;
 
+/// So many are more than any device gains from.
+const MOST_SEQUENCES: i64 = 1024;
+
 const AFTER_HELP: &str = "\
 Every combination of the lists is measured: once unmeasured to warm up, then --repeat times. Prefill reads N tokens \
 into an empty state, up to the logits after the last one. Decode reads N single tokens, each up to its logits, from an \
-empty state; the tokens are given, as llama-bench does it, so that sampling is not measured. The table shows the \
-median, the quartiles, the mean and the sample deviation; JSON holds every sample.
+empty state; the tokens are given, as llama-bench does it, so that sampling is not measured. With --parallel, so many \
+sequences at once read N single tokens each, the logits of all of which come back after each step. The table shows the \
+median, the quartiles, the mean and the sample deviation of tokens a second, all sequences together; JSON holds every \
+sample.
 
 Examples:
   thalweg bench -m model.gguf
-  thalweg bench -m model.gguf --prefill 256,512 --chunk-size 64,128,256,512 --block-size 8,16 -o json > result.json";
+  thalweg bench -m model.gguf --prefill 256,512 --chunk-size 64,128,256,512 --block-size 8,16 -o json > result.json
+  thalweg bench -m model.gguf --parallel 1,8,32,64 --decode 32";
 
 /// Measure how fast a model reads and writes
 #[derive(Debug, clap::Args)]
@@ -42,6 +49,10 @@ pub(crate) struct Args {
     /// Tokens to decode one by one; 0 for none
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(..=MOST_TOKENS as i64))]
     decode: u32,
+
+    /// Numbers of sequences to decode at once
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=MOST_SEQUENCES))]
+    parallel: Vec<u16>,
 
     /// Prompt tokens read at once [default: by device]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -70,11 +81,17 @@ enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if args.decode == 0 && !args.parallel.is_empty() {
+        let message =
+            "--parallel decodes as many tokens as --decode says, which is 0; expected 1 at least";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let model = describe(&args.path.open()?)?;
     let compute = args.compute.open(Precision::Fast)?;
     let mut bench = Bench::new(args, &compute);
     bench.measure_prefill()?;
     bench.measure_decode()?;
+    bench.measure_parallel()?;
     bench.bar.finish_and_clear();
     let report = Report {
         program: cli::program(),
@@ -126,7 +143,8 @@ impl<'a> Bench<'a> {
     fn new(args: &'a Args, compute: &'a Compute<'a>) -> Bench<'a> {
         let block_sizes = compute.block_sizes(&args.block_size);
         let sizes = combinations(&args.chunk_size, block_sizes);
-        let cases = args.prefill.len() * sizes.len() + usize::from(args.decode > 0);
+        let decode = usize::from(args.decode > 0);
+        let cases = args.prefill.len() * sizes.len() + decode + args.parallel.len();
         let bar = output::progress(cases * usize::from(args.repeat), 1, "measuring");
         Bench {
             args,
@@ -157,13 +175,52 @@ impl<'a> Bench<'a> {
         self.measure(&mut model, Task::Decode, self.args.decode as usize)
     }
 
+    /// One batch with a slot for each of the most sequences serves all numbers of them.
+    fn measure_parallel(&mut self) -> Result<(), Failure> {
+        let Some(&most) = self.args.parallel.iter().max() else {
+            return Ok(());
+        };
+        let compute = self.compute;
+        let start = |file| {
+            let model = compute.start_batch(file, most.into())?;
+            let is_tuned = model.is_tuned;
+            Ok((model, is_tuned))
+        };
+        let mut model = self.load_with(start)?;
+        let tokens = self.args.decode as usize;
+        for &sequences in &self.args.parallel {
+            let sequences = usize::from(sequences);
+            let samples_s = self.samples(|| decode(model.batch.as_mut(), sequences, tokens))?;
+            let setting = Setting {
+                task: Task::Parallel,
+                tokens,
+                sequences,
+                chunk_size: 1,
+                block_size: None,
+            };
+            self.cases.push(Case::new(setting, samples_s));
+        }
+        Ok(())
+    }
+
     fn load(&mut self, (chunk_size, block_size): Sizes) -> Result<Model, Failure> {
+        let compute = self.compute;
+        self.load_with(|file| {
+            let model = compute.start(file, chunk_size, block_size)?;
+            let is_tuned = model.is_tuned;
+            Ok((model, is_tuned))
+        })
+    }
+
+    /// What `load` makes of the file, and whether what a tuner found out was used.
+    fn load_with<T>(
+        &mut self,
+        load: impl FnOnce(GgufFile) -> Result<(T, bool), Failure>,
+    ) -> Result<T, Failure> {
         let file = self.args.path.open()?;
         let start = Instant::now();
-        let compute = self.compute;
-        let load = || compute.start(file, chunk_size, block_size);
-        let model = self.bar.suspend(load)?;
-        self.is_tuned = model.is_tuned;
+        let (model, is_tuned) = self.bar.suspend(|| load(file))?;
+        self.is_tuned = is_tuned;
         self.loads.push(Load {
             seconds: start.elapsed().as_secs_f64(),
             host_memory: host_memory(),
@@ -172,33 +229,42 @@ impl<'a> Bench<'a> {
         Ok(model)
     }
 
-    /// One case: first to warm up, then as often as asked.
     fn measure(&mut self, model: &mut Model, task: Task, tokens: usize) -> Result<(), Failure> {
         let (chunk_size, block_size) = match task {
             Task::Prefill => (model.chunk_size, model.block_size),
-            Task::Decode => (ChunkSize::new(1)?, None),
+            Task::Decode | Task::Parallel => (ChunkSize::new(1)?, None),
         };
         let ids = some_ids(tokens, model.session.hyperparameters().vocab);
-        let start = Instant::now();
-        loop {
-            read(model.session.as_mut(), &ids, chunk_size, task)?;
-            if start.elapsed() >= WARM_UP {
-                break;
-            }
-        }
-        let mut samples_s = Vec::with_capacity(self.args.repeat.into());
-        for _ in 0..self.args.repeat {
-            samples_s.push(read(model.session.as_mut(), &ids, chunk_size, task)?.as_secs_f64());
-            self.bar.inc(1);
-        }
+        let samples_s = self.samples(|| read(model.session.as_mut(), &ids, chunk_size, task))?;
         let setting = Setting {
             task,
             tokens,
+            sequences: 1,
             chunk_size: chunk_size.tokens(),
             block_size,
         };
         self.cases.push(Case::new(setting, samples_s));
         Ok(())
+    }
+
+    /// The seconds that `action` says it took: first to warm up, then as often as asked.
+    fn samples(
+        &self,
+        mut action: impl FnMut() -> Result<Duration, Failure>,
+    ) -> Result<Vec<f64>, Failure> {
+        let start = Instant::now();
+        loop {
+            action()?;
+            if start.elapsed() >= WARM_UP {
+                break;
+            }
+        }
+        let sample = |_| {
+            let elapsed = action()?;
+            self.bar.inc(1);
+            Ok(elapsed.as_secs_f64())
+        };
+        (0..self.args.repeat).map(sample).collect()
     }
 }
 
@@ -236,10 +302,32 @@ fn read(
     let start = Instant::now();
     let ids_at_once = match task {
         Task::Prefill => ids.len(),
-        Task::Decode => 1,
+        Task::Decode | Task::Parallel => 1,
     };
     for ids in ids.chunks(ids_at_once) {
         prefill(session, ids, chunk_size, interrupt, &mut |_| ())?;
+    }
+    Ok(start.elapsed())
+}
+
+/// Has the first `sequences` slots read `tokens` tokens each, one a step, and returns the time that took.
+fn decode(batch: &mut dyn Batch, sequences: usize, tokens: usize) -> Result<Duration, Failure> {
+    (0..sequences).try_for_each(|slot| batch.reset(slot))?;
+    batch.state(0)?; // waits until the slots are empty
+    let ids = some_ids(sequences * tokens, batch.hyperparameters().vocab);
+    let interrupt = interrupt::watch();
+    let start = Instant::now();
+    for ids in ids.chunks(sequences) {
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(Failure::Interrupted);
+        }
+        let part = |(slot, id)| Part {
+            slot,
+            tokens: std::slice::from_ref(id),
+            wanted: Wanted::Last,
+        };
+        let parts: Vec<_> = ids.iter().enumerate().map(part).collect();
+        batch.forward(&parts)?;
     }
     Ok(start.elapsed())
 }

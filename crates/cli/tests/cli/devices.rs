@@ -104,6 +104,8 @@ fn a_bench_keeps_every_sample() {
         "8,16",
         "--decode",
         "3",
+        "--parallel",
+        "2,9",
         "--repeat",
         "2",
     ];
@@ -112,7 +114,9 @@ fn a_bench_keeps_every_sample() {
     let cases = report["cases"].as_array().unwrap();
     let prefills = cases.iter().filter(|case| case["task"] == "prefill");
     assert_eq!(prefills.count(), 2 * 2 * 2);
-    assert_eq!(cases.len(), 2 * 2 * 2 + 1, "and one decode");
+    assert_eq!(cases.len(), 2 * 2 * 2 + 1 + 2, "and one decode alone");
+    let together = &cases[cases.len() - 1];
+    assert_eq!([&together["sequences"], &together["tokens"]], [9, 3]);
     for case in cases {
         assert_eq!(case["samples_s"].as_array().unwrap().len(), 2);
         assert!(case["tokens_per_s"]["median"].as_f64() > Some(0.0));
@@ -122,7 +126,7 @@ fn a_bench_keeps_every_sample() {
 
     let table = run(&arguments).text();
     assert!(
-        table.contains("| prefill 9 |") && table.contains("| decode 3"),
+        table.contains("| prefill 9 ") && table.contains("| decode 3 x 9"),
         "{table}"
     );
 }
@@ -131,6 +135,8 @@ fn a_bench_keeps_every_sample() {
 fn a_bench_of_nothing_is_refused() {
     run(&["bench", "--prefill", "0"]).assert_fails(2, &["--prefill"]);
     run(&["bench", "--repeat", "0"]).assert_fails(2, &["--repeat"]);
+    run(&["bench", "--parallel", "8,0"]).assert_fails(2, &["--parallel"]);
+    run(&["bench", "--parallel", "8", "--decode", "0"]).assert_fails(2, &["--decode"]);
 }
 
 /// Runs the demo model on an adapter, with compiled kernels kept in `cache`.

@@ -1,20 +1,22 @@
 //! The buffers that a forward pass works in, for up to a chunk of tokens.
 
+use bytemuck::{bytes_of, cast_slice};
 use thalweg_gpu::{Binding, Buffer, Context, Limits, ReadBuffer};
 use thalweg_shaders::SPAN;
-use thalweg_shaders::kernels::{Number, Rows, Slot};
+use thalweg_shaders::kernels::{Link, Number, Rows, Sequence, Slot};
 
+use super::arrangement::Arrangement;
 use super::products::MOST_PARTS;
 use crate::{Error, Hyperparameters};
 
-/// Most tokens whose logits are computed at a time; more are computed in turns.
+/// Most tokens whose logits are computed at a time; more are computed in turns, unless there are as many sequences.
 const HEAD_ROWS: usize = 64;
 /// Numbers that there is room for in products computed in parts: so many tokens times channels times parts.
 pub(super) const PARTS_NUMBERS: usize = 8 << 20;
 /// What time mixing mixes: the inputs of r, w, k, v, a and g.
 const MIXES: usize = 6;
 /// Where the parts of the input buffer begin: as far apart as any device wants its bindings.
-const PART_BYTES: usize = 256;
+const PART_BYTES: u64 = 256;
 
 /// The low-rank pairs, in the order in which their hidden vectors lie.
 #[derive(Debug, Clone, Copy)]
@@ -25,14 +27,57 @@ pub(super) enum Pair {
     Gate,
 }
 
+/// What a run is told about its rows.
+#[derive(Debug, Clone, Copy)]
+enum Input {
+    /// The rows of the pass, [`Rows`].
+    All,
+    /// Those of sequences with several tokens, likewise.
+    Longer,
+    /// Those of sequences with one token, likewise.
+    Single,
+    /// Those of the head among the picks, likewise.
+    Head,
+    /// Token ids.
+    Tokens,
+    /// A [`Link`] for each row.
+    Links,
+    /// The rows whose logits are wanted.
+    Picks,
+    /// The longer sequences, each a [`Sequence`].
+    Sequences,
+}
+
+impl Input {
+    const COUNT: usize = 8;
+
+    /// Bytes of each in turn, for so many rows.
+    fn sizes(rows: usize) -> [usize; Input::COUNT] {
+        let one = size_of::<Rows>();
+        let (link, sequence) = (size_of::<Link>(), size_of::<Sequence>());
+        [
+            one,
+            one,
+            one,
+            one,
+            4 * rows,
+            link * rows,
+            4 * rows,
+            sequence * rows,
+        ]
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Activations {
     /// Tokens that there is room for.
     pub(super) capacity: usize,
     /// Rows that the output matrix takes at a time.
     pub(super) head_capacity: usize,
-    /// What is written before each run: the rows of the pass, the rows of the head, the token ids.
+    /// What is written before each run, one [`Input`] after the other.
     inputs: Buffer,
+    /// Where they begin, in bytes, and where the last one ends.
+    input_offsets: [u64; Input::COUNT + 1],
     /// The residual stream, `[tokens, width]`.
     pub(super) x: Buffer,
     /// Layer-normed x mixed with its predecessors, `[mixes, tokens, width]`, in the order of the mixes.
@@ -69,16 +114,19 @@ impl Activations {
         (bytes / largest_row).min(limits.workgroups_per_dimension as usize)
     }
 
+    /// Room for `capacity` tokens in a step, and for the logits of so many sequences at a time.
     pub(super) fn new(
         context: &Context,
         hp: &Hyperparameters,
         capacity: usize,
+        sequences: usize,
     ) -> Result<Activations, Error> {
         let limits = context.limits();
         let row = |numbers: usize| 4 * numbers as u64;
         let largest_head =
             (limits.storage_binding_bytes.min(limits.buffer_bytes) / row(hp.vocab)) as usize;
-        let head_capacity = HEAD_ROWS.min(capacity).min(largest_head.max(1));
+        let head_rows = HEAD_ROWS.max(sequences);
+        let head_capacity = head_rows.min(capacity).min(largest_head.max(1));
         let ranks = [
             hp.ranks.decay,
             hp.ranks.iclr,
@@ -93,13 +141,12 @@ impl Activations {
                 count as u64 * row(numbers),
             )
         };
+        let input_offsets = input_offsets(capacity);
         Ok(Activations {
             capacity,
             head_capacity,
-            inputs: context.buffer(
-                "the tokens of a chunk",
-                (2 * PART_BYTES + 4 * capacity) as u64,
-            )?,
+            inputs: context.buffer("the rows of a step", input_offsets[Input::COUNT])?,
+            input_offsets,
             x: rows("x", capacity, hp.width)?,
             mixes: rows("mixes", capacity, MIXES * hp.width)?,
             mixed: context.buffer(
@@ -119,55 +166,88 @@ impl Activations {
         })
     }
 
-    /// Says what the next run is about: `tokens`, and the head's rows among them.
+    /// Says what the next run is about, and the head's rows. The run may have room for `longest` longer sequences.
     pub(super) fn write_inputs(
         &self,
         context: &Context,
-        tokens: &[u32],
+        rows: &Arrangement,
         head: Rows,
+        longest: u32,
     ) -> Result<(), Error> {
-        let rows = Rows {
-            count: tokens.len() as u32,
-            first: 0,
-        };
-        let mut words = [0; 2 * PART_BYTES / 4].to_vec();
-        words[..2].copy_from_slice(&[rows.count, rows.first]);
-        words[PART_BYTES / 4..][..2].copy_from_slice(&[head.count, head.first]);
-        words.extend(tokens);
-        Ok(context.write(&self.inputs, 0, &words)?)
+        let mut sequences = rows.longer.clone();
+        sequences.resize(longest as usize, Sequence::default());
+        let [all, longer, single] = [rows.rows(), rows.longer_rows(), rows.single_rows()];
+        let inputs: [&[u8]; Input::COUNT] = [
+            bytes_of(&all),
+            bytes_of(&longer),
+            bytes_of(&single),
+            bytes_of(&head),
+            cast_slice(&rows.tokens),
+            cast_slice(&rows.links),
+            cast_slice(&rows.picks),
+            cast_slice(&sequences),
+        ];
+        let mut bytes = Vec::new();
+        for (input, offset) in inputs.into_iter().zip(self.input_offsets) {
+            if !input.is_empty() {
+                bytes.resize(offset as usize, 0);
+                bytes.extend_from_slice(input);
+            }
+        }
+        Ok(context.write(&self.inputs, 0, &bytes)?)
     }
 
     /// Says which rows the next run of the head is about.
     pub(super) fn write_head_rows(&self, context: &Context, head: Rows) -> Result<(), Error> {
-        Ok(context.write(&self.inputs, PART_BYTES as u64, &[head])?)
+        let offset = self.input_offsets[Input::Head as usize];
+        Ok(context.write(&self.inputs, offset, &[head])?)
     }
 
     /// The rows of the pass.
     pub(super) fn rows(&self) -> Binding<'_> {
-        self.input_part(0)
+        self.input(Input::All)
+    }
+
+    /// The rows of sequences with several tokens.
+    pub(super) fn longer_rows(&self) -> Binding<'_> {
+        self.input(Input::Longer)
+    }
+
+    /// The rows of sequences with one token.
+    pub(super) fn single_rows(&self) -> Binding<'_> {
+        self.input(Input::Single)
     }
 
     /// The rows of the head.
     pub(super) fn head_rows(&self) -> Binding<'_> {
-        self.input_part(1)
-    }
-
-    fn input_part(&self, index: usize) -> Binding<'_> {
-        let offset = (index * PART_BYTES) as u64;
-        Binding::Part {
-            buffer: &self.inputs,
-            offset,
-            bytes: size_of::<Rows>() as u64,
-        }
+        self.input(Input::Head)
     }
 
     /// The token ids.
     pub(super) fn tokens(&self) -> Binding<'_> {
-        let (offset, bytes) = (2 * PART_BYTES as u64, 4 * self.capacity as u64);
+        self.input(Input::Tokens)
+    }
+
+    /// What ties each row to its sequence.
+    pub(super) fn links(&self) -> Binding<'_> {
+        self.input(Input::Links)
+    }
+
+    /// The rows whose logits are wanted.
+    pub(super) fn picks(&self) -> Binding<'_> {
+        self.input(Input::Picks)
+    }
+
+    /// The sequences with several tokens.
+    pub(super) fn sequences(&self) -> Binding<'_> {
+        self.input(Input::Sequences)
+    }
+
+    fn input(&self, input: Input) -> Binding<'_> {
         Binding::Part {
             buffer: &self.inputs,
-            offset,
-            bytes,
+            offset: self.input_offsets[input as usize],
+            bytes: Input::sizes(self.capacity)[input as usize] as u64,
         }
     }
 
@@ -192,6 +272,15 @@ impl Activations {
             self.rank_spans[pair as usize] * SPAN,
         )
     }
+}
+
+/// Where the inputs for so many rows begin, and where the last one ends.
+fn input_offsets(rows: usize) -> [u64; Input::COUNT + 1] {
+    let mut offsets = [0; Input::COUNT + 1];
+    for (index, bytes) in Input::sizes(rows).into_iter().enumerate() {
+        offsets[index + 1] = (offsets[index] + bytes as u64).next_multiple_of(PART_BYTES);
+    }
+    offsets
 }
 
 /// Numbers of the products in parts that a step of so many tokens may want.

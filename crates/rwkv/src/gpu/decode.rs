@@ -17,7 +17,7 @@ use super::activations::{Activations, padded};
 use super::model;
 use super::products::product_work;
 use super::recorder::{Operation, Recorder};
-use super::session::DeviceState;
+use super::states::SlotState;
 use super::storage::{Matrix, Part, Storage};
 use super::tuning::RowSharing;
 use super::weights::{Ends, Layer, LowRank, Vector, Weights};
@@ -30,7 +30,7 @@ pub(super) struct TokenStep<'a> {
     /// The layer's number, from 0.
     pub(super) index: usize,
     pub(super) buffers: &'a Activations,
-    pub(super) state: &'a DeviceState,
+    pub(super) state: SlotState<'a>,
 }
 
 /// One matrix of a dispatch: where its results go and what happens to them.

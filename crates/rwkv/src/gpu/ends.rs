@@ -46,12 +46,8 @@ impl Recorder<'_> {
                 work,
             )?;
         }
-        self.layer_norm(
-            hp,
-            buffers.rows(),
-            (ends.norms(), 0),
-            [&buffers.mixes, &buffers.x],
-        )
+        let norm = (ends.norms(), 0);
+        self.layer_norm(hp, buffers.rows(), norm, [&buffers.mixes, &buffers.x])
     }
 
     /// From the residual stream to the logits of the head's rows.
@@ -61,14 +57,21 @@ impl Recorder<'_> {
         ends: &Ends,
         buffers: &Activations,
     ) -> Result<(), Error> {
+        let kernel = LayerNorm {
+            picked: true,
+            output: self.shape.operand(),
+        };
         let output_norm = 2 * hp.width as u32 / 4;
-        let norm = (ends.norms(), output_norm);
-        self.layer_norm(
-            hp,
+        let params = norm_params(hp, output_norm);
+        let bindings = [
             buffers.head_rows(),
-            norm,
-            [&buffers.x, &buffers.head_normed],
-        )?;
+            Binding::Uniform(bytes_of(&params)),
+            ends.norms(),
+            Binding::Buffer(&buffers.x),
+            Binding::Buffer(&buffers.head_normed),
+            buffers.picks(),
+        ];
+        self.norm_rows(kernel, hp, &bindings)?;
         let operands = Operands {
             rows: buffers.head_rows(),
             vectors: ends.norms(),
@@ -98,14 +101,8 @@ impl Recorder<'_> {
         norm: (Binding<'_>, u32),
         [from, to]: [&thalweg_gpu::Buffer; 2],
     ) -> Result<(), Error> {
-        let width = hp.width as u32 / 4;
         let (vectors, weight) = norm;
-        let params = LayerNormParams {
-            width,
-            weight,
-            bias: weight + width,
-            epsilon: hp.layer_norm_eps,
-        };
+        let params = norm_params(hp, weight);
         let bindings = [
             rows,
             Binding::Uniform(bytes_of(&params)),
@@ -113,14 +110,22 @@ impl Recorder<'_> {
             Binding::Buffer(from),
             Binding::Buffer(to),
         ];
-        let workgroups = LayerNorm.workgroups(self.shape.tokens());
+        let kernel = LayerNorm {
+            picked: false,
+            output: Number::F32,
+        };
+        self.norm_rows(kernel, hp, &bindings)
+    }
+
+    fn norm_rows(
+        &mut self,
+        kernel: LayerNorm,
+        hp: &Hyperparameters,
+        bindings: &[Binding<'_>],
+    ) -> Result<(), Error> {
+        let workgroups = Workgroups::Grid(kernel.workgroups(self.shape.tokens()));
         let work = self.row_work(hp.width);
-        self.dispatch(
-            Operation::LayerNorm,
-            &bindings,
-            Workgroups::Grid(workgroups),
-            work,
-        )
+        self.dispatch(Operation::LayerNorm(kernel), bindings, workgroups, work)
     }
 
     /// The work of a step that goes over rows of `numbers` a few times.
@@ -130,5 +135,16 @@ impl Recorder<'_> {
             flops: 10.0 * numbers,
             bytes: 12.0 * numbers,
         }
+    }
+}
+
+/// Those of a norm whose weight begins at vec4 `weight` in vectors, and is followed by the bias.
+fn norm_params(hp: &Hyperparameters, weight: u32) -> LayerNormParams {
+    let width = hp.width as u32 / 4;
+    LayerNormParams {
+        width,
+        weight,
+        bias: weight + width,
+        epsilon: hp.layer_norm_eps,
     }
 }

@@ -1,5 +1,5 @@
-//! The steps of a layer: 8 dispatches of time mixing and 3 of channel mixing, and one more for each encoding beyond the
-//! first among the matrices that are multiplied together.
+//! The steps of a layer: 8 dispatches of time mixing, 6 if no sequence has more than one token, and 3 of channel mixing, and one
+//! more for each encoding beyond the first among the matrices that are multiplied together.
 
 use bytemuck::bytes_of;
 use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
@@ -8,9 +8,10 @@ use thalweg_shaders::kernels::{
 };
 
 use super::activations::{Activations, Pair, padded};
+use super::arrangement::Sequences;
 use super::products::{Operands, Product, Rows};
 use super::recorder::{Operation, Recorder};
-use super::session::DeviceState;
+use super::states::DeviceStates;
 use super::weights::{Layer, Vector};
 use crate::{Error, Hyperparameters};
 
@@ -21,7 +22,9 @@ pub(super) struct LayerStep<'a> {
     /// The layer's number, from 0.
     pub(super) index: usize,
     pub(super) buffers: &'a Activations,
-    pub(super) state: &'a DeviceState,
+    pub(super) states: &'a DeviceStates,
+    /// How many sequences there may be.
+    pub(super) sequences: Sequences,
 }
 
 impl LayerStep<'_> {
@@ -39,9 +42,9 @@ impl LayerStep<'_> {
 
     /// Time mixing up to its last product.
     pub(super) fn time_mix_branch(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        let shift = self.state.att_shift(self.index);
+        let shifts = self.states.att_shifts();
         let norm = [Vector::AttNormWeight, Vector::AttNormBias];
-        self.norm_mix(recorder, norm, &Vector::ATT_MIXES, shift)?;
+        self.norm_mix(recorder, norm, &Vector::ATT_MIXES, shifts)?;
         self.projections(recorder)?;
         self.low_rank_products(recorder)?;
         self.recurrence(recorder)
@@ -60,9 +63,9 @@ impl LayerStep<'_> {
     /// Channel mixing up to its last product.
     pub(super) fn channel_mix_branch(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         let buffers = self.buffers;
-        let shift = self.state.ffn_shift(self.index);
+        let shifts = self.states.ffn_shifts();
         let norm = [Vector::FfnNormWeight, Vector::FfnNormBias];
-        self.norm_mix(recorder, norm, &[Vector::MixFfn], shift)?;
+        self.norm_mix(recorder, norm, &[Vector::MixFfn], shifts)?;
         let key = Product {
             epilogue: Epilogue::ReluSquared,
             ..Product::new(&self.weights.ffn_key, self.mixture(0), self.ffn_rows())
@@ -113,7 +116,7 @@ impl LayerStep<'_> {
         recorder: &mut Recorder<'_>,
         [weight, bias]: [Vector; 2],
         mixes: &[Vector],
-        shift: Binding<'_>,
+        shifts: Binding<'_>,
     ) -> Result<(), Error> {
         let width = self.hp.width as u32 / 4;
         let params = NormMixParams {
@@ -123,6 +126,8 @@ impl LayerStep<'_> {
             epsilon: self.hp.layer_norm_eps,
             mixes: self.weights.vec4(mixes[0]),
             mix_stride: self.buffers.capacity as u32 * width,
+            shift: self.index as u32 * width,
+            slot_stride: self.hp.layers as u32 * width,
         };
         let bindings = [
             self.buffers.rows(),
@@ -130,7 +135,8 @@ impl LayerStep<'_> {
             self.weights.vectors(),
             Binding::Buffer(&self.buffers.x),
             Binding::Buffer(&self.buffers.mixes),
-            shift,
+            shifts,
+            self.buffers.links(),
         ];
         let mixes = mixes.len() as u32;
         let output = recorder.shape.operand();
@@ -243,44 +249,68 @@ impl LayerStep<'_> {
 
     /// The removal key, the recurrence, the readout.
     fn recurrence(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        if self.sequences.longer > 0 {
+            self.longer_recurrence(recorder)?;
+        }
+        if self.sequences.single > 0 {
+            self.single_recurrence(recorder)?;
+        }
+        Ok(())
+    }
+
+    /// Of sequences with several tokens: row by row, then sequence by sequence, then row by row.
+    fn longer_recurrence(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         let buffers = self.buffers;
         let (width, tokens) = (self.hp.width as u32, recorder.shape.tokens());
         let params = self.time_mix_params();
-        let (rows, params) = (buffers.rows(), Binding::Uniform(bytes_of(&params)));
+        let (rows, params) = (buffers.longer_rows(), Binding::Uniform(bytes_of(&params)));
         let vectors = self.weights.vectors();
         let (mixed, y) = (Binding::Buffer(&buffers.mixed), Binding::Buffer(&buffers.y));
 
         let work = recorder.row_work(4 * self.hp.width);
         let grid = Workgroups::Grid(RemovalKey.workgroups(width, tokens));
-        recorder.dispatch(
-            Operation::RemovalKey,
-            &[rows, params, vectors, mixed],
-            grid,
-            work,
-        )?;
+        let bindings = [rows, params, vectors, mixed];
+        recorder.dispatch(Operation::RemovalKey, &bindings, grid, work)?;
 
-        let state = self.state.wkv(self.index);
-        let grid = Workgroups::Grid(recorder.recurrence().workgroups(self.hp.heads as u32));
-        let state_numbers = (self.hp.width * self.hp.head_size) as f64;
-        let updates = Work {
-            flops: 10.0 * state_numbers * f64::from(tokens),
-            bytes: 8.0 * state_numbers,
-        };
-        recorder.dispatch(
-            Operation::Wkv7,
-            &[rows, params, mixed, state, y],
-            grid,
-            updates + work,
-        )?;
+        let states = self.states.wkv(self.index);
+        let (heads, sequences) = (self.hp.heads as u32, self.sequences.longer);
+        let grid = Workgroups::Grid(recorder.recurrence().workgroups(heads, sequences));
+        let bindings = [buffers.sequences(), params, mixed, states, y];
+        let updates = self.state_work(tokens, sequences);
+        recorder.dispatch(Operation::Wkv7, &bindings, grid, updates + work)?;
 
         let gated = Binding::Buffer(&buffers.gated);
         let grid = Workgroups::Grid(recorder.readout().workgroups(width, tokens));
-        recorder.dispatch(
-            Operation::Readout,
-            &[rows, params, vectors, mixed, y, gated],
-            grid,
-            work,
-        )
+        let bindings = [rows, params, vectors, mixed, y, gated];
+        recorder.dispatch(Operation::Readout, &bindings, grid, work)
+    }
+
+    /// Of sequences with one token, in one dispatch.
+    fn single_recurrence(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+        let (buffers, sequences) = (self.buffers, self.sequences.single);
+        let params = self.time_mix_params();
+        let bindings = [
+            buffers.single_rows(),
+            Binding::Uniform(bytes_of(&params)),
+            self.weights.vectors(),
+            Binding::Buffer(&buffers.mixed),
+            buffers.links(),
+            self.states.wkv(self.index),
+            Binding::Buffer(&buffers.gated),
+        ];
+        let step = recorder.head_step();
+        let grid = Workgroups::Grid(step.workgroups(self.hp.heads as u32, sequences));
+        let work = self.state_work(sequences, sequences);
+        recorder.dispatch(Operation::HeadStep, &bindings, grid, work)
+    }
+
+    /// The work of taking the states of so many sequences through so many tokens in all.
+    fn state_work(&self, tokens: u32, sequences: u32) -> Work {
+        let state_numbers = (self.hp.width * self.hp.head_size) as f64;
+        Work {
+            flops: 10.0 * state_numbers * f64::from(tokens),
+            bytes: 8.0 * state_numbers * f64::from(sequences),
+        }
     }
 
     fn time_mix_params(&self) -> TimeMixParams {

@@ -1,19 +1,24 @@
 //! The model on the GPU: weights uploaded once, the state resident, every forward pass a plan that is replayed.
 //!
-//! [`GpuModel`] holds the weights (`weights`, laid out by `storage`, brought there by `upload`); a [`GpuSession`] holds
-//! what one sequence needs: its state and the intermediate results (`activations`), and the plans, which `recorder`
-//! makes of the steps of `layer`, `ends` and `products`, or for one token of `decode`.
+//! [`GpuModel`] holds the weights (`weights`, laid out by `storage`, brought there by `upload`); a [`GpuBatch`] holds what
+//! several sequences need: their states (`states`), the intermediate results (`activations`), and the `plans`, which `recorder`
+//! makes of the steps of `layer`, `ends` and `products`, or for one token of `decode`. `arrangement` says which row of a step
+//! is whose. A [`GpuSession`] is a batch of one sequence.
 
 mod activations;
+mod arrangement;
+mod batch;
 mod decode;
 mod ends;
 mod knobs;
 mod layer;
 mod model;
+mod plans;
 mod products;
 mod recorder;
 pub mod selftest;
 mod session;
+mod states;
 mod storage;
 mod taps;
 mod tuning;
@@ -21,6 +26,7 @@ mod tuning_key;
 mod upload;
 mod weights;
 
+pub use batch::GpuBatch;
 pub use knobs::{KNOBS, Knob, TimedStep};
 pub use model::{Activations, GpuModel, GpuOptions, Precision};
 pub use session::GpuSession;

@@ -317,7 +317,7 @@ const LEAST_SPANS: u32 = 8;
 /// Adds one part of a product to a group that can take it, or to a new one.
 fn add(groups: &mut Vec<Group>, product: &Product<'_>, part: &Part, limit: u64) {
     let (encoding, job) = (product.matrix.encoding, product.job(part));
-    let lanes = lanes(job.spans);
+    let lanes = lanes(job.rows, job.spans);
     let end = part.offset + part.bytes;
     let joined = groups.iter_mut().find_map(|group| {
         let offset = group.range.offset.min(part.offset);
@@ -349,14 +349,21 @@ fn add(groups: &mut Vec<Group>, product: &Product<'_>, part: &Part, limit: u64) 
     }
 }
 
-/// Invocations that share a row in a matvec: short rows have no work for many.
-fn lanes(spans: u32) -> u32 {
+/// Invocations that share a row in a matvec: few for short rows, which have no work for many, and more than usual for few
+/// long rows, which would else keep few invocations busy for long.
+fn lanes(rows: u32, spans: u32) -> u32 {
     if spans <= 16 {
-        8
-    } else {
-        Matvec::DEFAULT_LANES
+        return 8;
     }
+    let mut lanes = Matvec::DEFAULT_LANES;
+    while lanes < Matvec::MOST_LANES && 2 * lanes <= spans && lanes * rows < BUSY_LANES {
+        lanes *= 2;
+    }
+    lanes
 }
+
+/// Invocations that keep a large device busy if each of them has two rows to share.
+const BUSY_LANES: u32 = 300_000;
 
 pub(super) fn product_work(jobs: &[Job], tokens: u32) -> Work {
     let tokens = f64::from(tokens);
@@ -371,5 +378,25 @@ pub(super) fn product_work(jobs: &[Job], tokens: u32) -> Work {
     Work {
         flops: 2.0 * weights * tokens,
         bytes: weight_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lanes;
+
+    #[test]
+    fn few_long_rows_are_shared_by_many() {
+        // 2.9B: low ranks, square, channel mixing there and back, the head; and the demo model's square.
+        let shapes = [
+            (2560, 3),
+            (2560, 80),
+            (10_240, 80),
+            (2560, 320),
+            (65_536, 80),
+            (512, 16),
+        ];
+        let expected = [8, 64, 32, 128, 32, 8];
+        assert_eq!(shapes.map(|(rows, spans)| lanes(rows, spans)), expected);
     }
 }

@@ -74,7 +74,7 @@ pub(super) struct Recorder<'c> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Operation {
     Embedding(Encoding),
-    LayerNorm,
+    LayerNorm(kernels::LayerNorm),
     NormMix { mixes: u32 },
     Matvec(kernels::Matvec),
     Matmul(kernels::Matmul),
@@ -86,6 +86,7 @@ pub(super) enum Operation {
     RemovalKey,
     Wkv7,
     Readout,
+    HeadStep,
 }
 
 impl<'c> Recorder<'c> {
@@ -152,10 +153,17 @@ impl<'c> Recorder<'c> {
         }
     }
 
+    /// The step of sequences with one token each.
+    pub(super) fn head_step(&self) -> kernels::HeadStep {
+        kernels::HeadStep {
+            output: self.shape.operand(),
+        }
+    }
+
     fn kernel(&self, operation: &Operation) -> Result<Kernel, Error> {
         Ok(match *operation {
             Operation::Embedding(encoding) => kernels::Embedding { encoding }.kernel(),
-            Operation::LayerNorm => kernels::LayerNorm.kernel(),
+            Operation::LayerNorm(norm) => norm.kernel(),
             Operation::NormMix { mixes } => kernels::NormMix {
                 mixes,
                 output: self.shape.operand(),
@@ -171,6 +179,7 @@ impl<'c> Recorder<'c> {
             Operation::RemovalKey => kernels::RemovalKey.kernel(),
             Operation::Wkv7 => self.recurrence().kernel(),
             Operation::Readout => self.readout().kernel(),
+            Operation::HeadStep => self.head_step().kernel(),
         }?)
     }
 }

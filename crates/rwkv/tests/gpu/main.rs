@@ -8,6 +8,7 @@
 )]
 
 mod activations;
+mod batch;
 mod chunks;
 mod encodings;
 mod goldens;

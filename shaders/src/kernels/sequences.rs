@@ -1,0 +1,28 @@
+//! `sequences.wgsl` and `links.wgsl`: what kernels are told of the sequences whose rows they see.
+
+use bytemuck::{Pod, Zeroable};
+
+/// A sequence with several rows in a run. Its rows follow one another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Sequence {
+    /// The slot that has its state.
+    pub slot: u32,
+    /// Its first row.
+    pub first: u32,
+    /// Its number of rows; 0 in a place that is not used.
+    pub count: u32,
+}
+
+/// What ties a row to its sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Link {
+    /// The row before; of the first row of a sequence its last one.
+    pub other: u32,
+    /// Of the first row of a sequence the slot that has its state, of others [`NO_SLOT`].
+    pub slot: u32,
+}
+
+/// [`Link::slot`] of a row that does not begin its sequence.
+pub const NO_SLOT: u32 = u32::MAX;
