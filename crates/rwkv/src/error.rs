@@ -92,6 +92,28 @@ pub enum Error {
         position: usize,
     },
 
+    /// A part of a step that cannot be read.
+    #[error(
+        "a part of the step names slot {slot}: {found}, expected {expected}; plan the step anew"
+    )]
+    Part {
+        /// The slot it names.
+        slot: usize,
+        /// What is wrong with it.
+        found: &'static str,
+        /// What is accepted.
+        expected: String,
+    },
+
+    /// One of several sequences could not go on; the others can.
+    #[error("the sequence in slot {slot}: {source}")]
+    Sequence {
+        /// Its slot.
+        slot: usize,
+        /// What happened to it.
+        source: Box<Error>,
+    },
+
     /// A setting that the model or the device does not allow.
     #[error("the {name} is {found}, expected {expected}")]
     Setting {

@@ -1,8 +1,10 @@
 //! The RWKV-7 model: hyperparameters, weights, state, forward pass on the CPU twins.
 //!
 //! [`Hyperparameters`] and [`tensors`] say what a file must hold; [`CpuModel`] runs it, [`GpuModel`] runs it on a GPU;
-//! a [`Session`] is one sequence on whatever backend, and all that the layers above need to know.
+//! a [`Session`] is one sequence on whatever backend, a [`Batch`] several of them, and all that the layers above need to
+//! know.
 
+mod batch;
 mod cpu;
 mod error;
 #[cfg(not(target_arch = "wasm32"))]
@@ -14,6 +16,7 @@ mod state;
 mod taps;
 pub mod tensors;
 
+pub use batch::{Batch, CpuBatch, Part, check_parts};
 pub use cpu::{CpuModel, CpuSession};
 pub use error::Error;
 #[cfg(not(target_arch = "wasm32"))]
