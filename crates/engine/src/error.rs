@@ -1,5 +1,7 @@
 //! What can go wrong between a prompt and its text.
 
+use std::sync::Arc;
+
 /// An error of generation or measurement.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,10 +62,37 @@ pub enum Error {
         /// Tokens that were to be read.
         total: usize,
     },
+    /// As many requests wait as may.
+    #[error(
+        "the queue is full: {requests} requests with {tokens} tokens wait; try again when some are done, or let more wait with the engine's queue_requests and queue_tokens"
+    )]
+    QueueFull {
+        /// Requests that wait.
+        requests: usize,
+        /// Tokens of their prompts.
+        tokens: usize,
+    },
+    /// The engine is no more, so the request will not be answered.
+    #[error("the engine has ended: {reason}; start another one and submit the request again")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// A step failed, and with it all requests that were running.
+    #[error("the requests that were running have failed: {0}; submit them again")]
+    Step(Arc<thalweg_rwkv::Error>),
     /// The model failed.
     #[error(transparent)]
     Model(#[from] thalweg_rwkv::Error),
     /// The tokenizer failed.
     #[error(transparent)]
     Tokenizer(#[from] thalweg_tokenizer::Error),
+}
+
+impl Error {
+    pub(crate) fn stopped(reason: &str) -> Self {
+        Self::Stopped {
+            reason: reason.to_owned(),
+        }
+    }
 }

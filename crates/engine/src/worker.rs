@@ -1,0 +1,83 @@
+//! An engine with a thread of its own.
+
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use thalweg_rwkv::Batch;
+
+use crate::intake::Intake;
+use crate::{Engine, Error, Submitter};
+
+/// An engine that steps by itself while there is something to do, and sleeps otherwise. It takes requests as a
+/// [`Submitter`]. Dropping it ends what is running with [`Error::Stopped`], within a step.
+pub struct EngineThread {
+    submitter: Submitter,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<B: Batch + Send + 'static> Engine<B> {
+    /// Moves the engine to a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] if the system starts no more threads.
+    pub fn spawn(mut self) -> Result<EngineThread, Error> {
+        let submitter = self.submitter();
+        let run = move || {
+            let intake = std::sync::Arc::clone(self.intake());
+            while intake.wait_unless(self.is_busy()) {
+                self.step();
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(run)
+            .map_err(|error| Error::stopped(&format!("its thread did not start: {error}")))?;
+        Ok(EngineThread {
+            submitter,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl EngineThread {
+    /// Takes requests from other threads too.
+    pub fn submitter(&self) -> &Submitter {
+        &self.submitter
+    }
+}
+
+impl Deref for EngineThread {
+    type Target = Submitter;
+
+    fn deref(&self) -> &Submitter {
+        &self.submitter
+    }
+}
+
+impl Drop for EngineThread {
+    fn drop(&mut self) {
+        self.submitter.intake().ask_to_close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // if it panicked, the handles have heard of the end
+        }
+    }
+}
+
+impl Intake {
+    /// Whether to go on; sleeps first if there is nothing to do.
+    fn wait_unless(&self, is_busy: bool) -> bool {
+        if is_busy {
+            return !self.is_closing.load(Ordering::Relaxed);
+        }
+        self.wait()
+    }
+
+    fn ask_to_close(&self) {
+        let line = self.lock(); // or the thread could miss it between its look and its sleep
+        self.is_closing.store(true, Ordering::Relaxed);
+        drop(line);
+        self.arrived.notify_all();
+    }
+}
