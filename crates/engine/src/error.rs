@@ -1,6 +1,9 @@
 //! What can go wrong between a prompt and its text.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::StateFault;
 
 /// An error of generation or measurement.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,24 @@ pub enum Error {
     /// A step failed, and with it all requests that were running.
     #[error("the requests that were running have failed: {0}; submit them again")]
     Step(Arc<thalweg_rwkv::Error>),
+    /// A state file cannot be used, or a state cannot be written as one.
+    #[error("{}: {fault}", path.display())]
+    StateFile {
+        /// The file, if it is known.
+        path: PathBuf,
+        /// What is wrong.
+        fault: StateFault,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {doing} {}: {source}; check that it may be accessed, on a disk with room on it", path.display())]
+    Io {
+        /// "read" or "write".
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The model failed.
     #[error(transparent)]
     Model(#[from] thalweg_rwkv::Error),
@@ -89,7 +110,30 @@ pub enum Error {
     Tokenizer(#[from] thalweg_tokenizer::Error),
 }
 
+impl From<StateFault> for Error {
+    /// A fault of bytes that are in no file.
+    fn from(fault: StateFault) -> Self {
+        Self::state_file(Path::new("<memory>"), fault)
+    }
+}
+
 impl Error {
+    pub(crate) fn state_file(path: &Path, fault: StateFault) -> Self {
+        Self::StateFile {
+            path: path.to_owned(),
+            fault,
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     pub(crate) fn stopped(reason: &str) -> Self {
         Self::Stopped {
             reason: reason.to_owned(),

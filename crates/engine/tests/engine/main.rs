@@ -9,3 +9,4 @@ mod generation;
 mod invariance;
 mod perplexity;
 mod sampler;
+mod state_file;
