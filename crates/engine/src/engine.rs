@@ -5,14 +5,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::Poll;
 
-use thalweg_rwkv::{Batch, Part, Wanted};
+use thalweg_rwkv::Batch;
 use thalweg_tokenizer::Tokenizer;
 
 use crate::intake::{Intake, Line};
+use crate::memory::Memory;
 use crate::queue::{Queue, QueueLimits};
-use crate::scheduler::{Scheduler, Share};
+use crate::scheduler::Scheduler;
 use crate::sequence::Sequence;
-use crate::{Error, Finish, Handle, Request, Snapshot, Submitter, Token};
+use crate::{Error, Handle, PrefixCache, Request, Submitter, Token};
 
 /// How an [`Engine`] divides its batch.
 #[derive(Debug, Clone)]
@@ -77,11 +78,12 @@ impl Default for EngineOptions {
 /// # }
 /// ```
 pub struct Engine<B> {
-    batch: B,
-    intake: Arc<Intake>,
-    scheduler: Scheduler,
+    pub(crate) batch: B,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) scheduler: Scheduler,
     /// By slot.
-    running: Vec<Option<Sequence>>,
+    pub(crate) running: Vec<Option<Sequence>>,
+    pub(crate) memory: Option<Memory>,
 }
 
 impl<B: Batch> Engine<B> {
@@ -120,7 +122,17 @@ impl<B: Batch> Engine<B> {
             intake: Arc::new(intake),
             scheduler: Scheduler::new(sequences, step_tokens),
             running: std::iter::repeat_with(|| None).take(sequences).collect(),
+            memory: None,
         })
+    }
+
+    /// Remembers states at the ends of prompts and replies, and within long prompts, so that what begins like an earlier
+    /// text is read from there. Slots of the batch beyond those for sequences are the cache's first tier: what is there is
+    /// copied without leaving the device. What the slots do not hold goes to `cache`.
+    pub fn with_cache(mut self, cache: PrefixCache) -> Self {
+        let spare = self.running.len()..self.batch.slots();
+        self.memory = Some(Memory::new(cache, spare));
+        self
     }
 
     /// Takes a request, which waits for a slot and is then worked on in every step.
@@ -177,231 +189,6 @@ impl<B: Batch> Engine<B> {
     /// Whether there is anything to do.
     pub fn is_busy(&self) -> bool {
         self.running.iter().any(Option::is_some) || !self.intake.lock().queue.is_empty()
-    }
-
-    /// Does one step: lets go of what was cancelled, fills free slots, reads a budget of tokens, chooses where all is
-    /// read. Failures are told to the requests they concern. Returns whether there is more to do.
-    pub fn step(&mut self) -> bool {
-        let stepped = self.let_go().and_then(|()| self.fill_slots());
-        match stepped.and_then(|()| self.read()) {
-            Ok(()) => {}
-            Err(error) => self.fail_running(error),
-        }
-        self.is_busy()
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn intake(&self) -> &Arc<Intake> {
-        &self.intake
-    }
-
-    /// Ends what was cancelled, in slots and in the queue.
-    fn let_go(&mut self) -> Result<(), Error> {
-        let mut cancelled = self.intake.lock().queue.take_out(Sequence::is_cancelled);
-        for slot in 0..self.running.len() {
-            if self.running[slot]
-                .as_ref()
-                .is_some_and(Sequence::is_cancelled)
-            {
-                cancelled.extend(self.vacate(slot)?);
-            }
-        }
-        for mut sequence in cancelled {
-            self.pass_on(&mut sequence);
-            sequence.finish(Finish::Interrupted, None);
-        }
-        Ok(())
-    }
-
-    /// Continuations of a prompt whose first reader ended early are not lost: the next of them reads it.
-    fn pass_on(&self, ended: &mut Sequence) {
-        if let Some(successor) = ended.take_successor() {
-            self.intake.lock().queue.push_front(successor);
-        }
-    }
-
-    /// Takes a sequence out of its slot, which is zeroed for the next.
-    fn vacate(&mut self, slot: usize) -> Result<Option<Sequence>, Error> {
-        let sequence = self.running[slot].take();
-        self.batch.reset(slot)?;
-        Ok(sequence)
-    }
-
-    fn fill_slots(&mut self) -> Result<(), Error> {
-        while let Some(slot) = self.running.iter().position(Option::is_none) {
-            let next = self.intake.lock().queue.pop();
-            let Some(sequence) = next else { break };
-            self.running[slot] = Some(sequence);
-            self.scheduler.enter(slot);
-            if let Some(logits) = self.begin(slot)? {
-                self.arrive(slot, &logits)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings a slot, fresh or spoilt, to where its sequence begins, or to the nearest known state after that. Returns
-    /// the logits there if nothing is left to be read.
-    fn begin(&mut self, slot: usize) -> Result<Option<Vec<f32>>, Error> {
-        let Some(sequence) = &mut self.running[slot] else {
-            return Ok(None);
-        };
-        let Some(start) = sequence.start().cloned() else {
-            self.batch.reset(slot)?;
-            sequence.begin_at(0);
-            return Ok(None);
-        };
-        self.batch.set_state(slot, &start.snapshot.state)?;
-        sequence.begin_at(start.tokens);
-        Ok(start
-            .snapshot
-            .logits
-            .clone()
-            .filter(|_| sequence.is_last(0)))
-    }
-
-    /// Reads the next tokens of all that are in slots.
-    fn read(&mut self) -> Result<(), Error> {
-        let ready = |sequence: &Option<Sequence>| sequence.as_ref().map_or(0, |s| s.ready(None));
-        let ready: Vec<usize> = self.running.iter().map(ready).collect();
-        let shares = self.scheduler.plan(&ready);
-        if shares.is_empty() {
-            return Ok(());
-        }
-        match self.forward(&shares) {
-            Ok(logits) => self.hand_out(&shares, &logits),
-            Err(error) => self.recover(&shares, error),
-        }
-    }
-
-    fn forward(&mut self, shares: &[Share]) -> Result<Vec<f32>, thalweg_rwkv::Error> {
-        let part = |share: &Share| {
-            let sequence = self.running[share.slot].as_ref()?;
-            Some(Part {
-                slot: share.slot,
-                tokens: sequence.next(share.tokens),
-                wanted: match sequence.is_last(share.tokens) {
-                    true => Wanted::Last,
-                    false => Wanted::Nothing,
-                },
-            })
-        };
-        let parts: Vec<Part<'_>> = shares.iter().filter_map(part).collect();
-        self.batch.forward(&parts)
-    }
-
-    /// Gives every sequence what its part of the step brought.
-    fn hand_out(&mut self, shares: &[Share], logits: &[f32]) -> Result<(), Error> {
-        let mut rows = logits.chunks_exact(self.intake.hp.vocab);
-        for share in shares {
-            let Some(sequence) = &mut self.running[share.slot] else {
-                continue;
-            };
-            let is_last = sequence.is_last(share.tokens);
-            sequence.advance(share.tokens);
-            if is_last {
-                let row = rows.next().ok_or(Error::NoLogits)?;
-                self.arrive(share.slot, row)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// All tokens of a sequence are read, and these are the logits after them: it goes on or ends.
-    fn arrive(&mut self, slot: usize, logits: &[f32]) -> Result<(), Error> {
-        self.let_followers_go(slot, logits)?;
-        let Some(sequence) = &mut self.running[slot] else {
-            return Ok(());
-        };
-        match sequence.choose(logits, &self.intake.tokenizer) {
-            Ok(None) => Ok(()),
-            Ok(Some(finish)) => self.finish(slot, finish, logits),
-            Err(error) => self.fail(slot, error),
-        }
-    }
-
-    /// At the end of a prompt those that wait for it queue up to begin there.
-    fn let_followers_go(&mut self, slot: usize, logits: &[f32]) -> Result<(), Error> {
-        let Some(sequence) = &mut self.running[slot] else {
-            return Ok(());
-        };
-        if sequence.followers.is_empty() {
-            return Ok(());
-        }
-        let followers = std::mem::take(&mut sequence.followers);
-        let snapshot = self.snapshot(slot, logits)?;
-        let mut line = self.intake.lock();
-        for mut follower in followers.into_iter().rev() {
-            follower.follow(Arc::clone(&snapshot));
-            line.queue.push_front(follower);
-        }
-        Ok(())
-    }
-
-    fn snapshot(&mut self, slot: usize, logits: &[f32]) -> Result<Arc<Snapshot>, Error> {
-        Ok(Arc::new(Snapshot {
-            state: self.batch.state(slot)?,
-            logits: Some(logits.to_vec()),
-        }))
-    }
-
-    fn finish(&mut self, slot: usize, finish: Finish, logits: &[f32]) -> Result<(), Error> {
-        let keeps = self.running[slot]
-            .as_ref()
-            .is_some_and(Sequence::keeps_snapshot);
-        let snapshot = match keeps {
-            true => Some(self.snapshot(slot, logits)?),
-            false => None,
-        };
-        if let Some(sequence) = self.vacate(slot)? {
-            sequence.finish(finish, snapshot);
-        }
-        Ok(())
-    }
-
-    /// Ends one sequence with an error of its own.
-    fn fail(&mut self, slot: usize, error: Error) -> Result<(), Error> {
-        if let Some(mut sequence) = self.vacate(slot)? {
-            self.pass_on(&mut sequence);
-            sequence.fail(error);
-        }
-        Ok(())
-    }
-
-    /// After a failed step the logits of all are lost. If one sequence is to blame, it alone fails, and the others read
-    /// again what they have read.
-    fn recover(&mut self, shares: &[Share], error: thalweg_rwkv::Error) -> Result<(), Error> {
-        let thalweg_rwkv::Error::Sequence { slot: guilty, .. } = error else {
-            return Err(error.into());
-        };
-        self.fail(guilty, error.into())?;
-        for share in shares.iter().filter(|share| share.slot != guilty) {
-            self.begin(share.slot)?;
-        }
-        Ok(())
-    }
-
-    /// The batch has failed, and with it everything in slots. What waits goes on if the slots can be used again.
-    fn fail_running(&mut self, error: Error) {
-        let reason = error.to_string();
-        let shared = match error {
-            Error::Model(error) => Some(Arc::new(error)),
-            _ => None,
-        };
-        for slot in 0..self.running.len() {
-            if let Some(mut sequence) = self.running[slot].take() {
-                self.pass_on(&mut sequence);
-                sequence.fail(match &shared {
-                    Some(error) => Error::Step(Arc::clone(error)),
-                    None => Error::stopped(&reason),
-                });
-            }
-        }
-        for slot in 0..self.batch.slots() {
-            if let Err(error) = self.batch.reset(slot) {
-                return self.intake.close(&format!("{reason}, and then {error}"));
-            }
-        }
     }
 }
 

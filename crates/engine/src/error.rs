@@ -95,7 +95,7 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}; check that it may be accessed, on a disk with room on it", path.display())]
     Io {
-        /// "read" or "write".
+        /// "read", "write" or "delete".
         doing: &'static str,
         /// The file.
         path: PathBuf,

@@ -11,8 +11,11 @@
 //! 3. [`Generation`] turns the two into an iterator of text, ready to be printed piece by piece;
 //! 4. [`PrefixCache`] remembers states, so that a conversation is not read again from its beginning.
 //!
+//! [`StateFormat`] brings states into files.
+//!
 //! [`perplexity`] measures a model on a text instead.
 
+mod cache;
 mod choice;
 mod engine;
 mod error;
@@ -21,10 +24,10 @@ mod generation;
 mod handle;
 mod intake;
 mod mailbox;
+mod memory;
 mod penalties;
 mod perplexity;
 mod prefill;
-mod prefix_cache;
 mod queue;
 mod request;
 mod sampler;
@@ -33,6 +36,7 @@ mod sequence;
 mod settings;
 mod snapshot;
 mod state_file;
+mod step;
 mod stop;
 mod stream;
 mod text;
@@ -41,6 +45,7 @@ mod token;
 #[cfg(not(target_arch = "wasm32"))]
 mod worker;
 
+pub use cache::PrefixCache;
 pub use choice::TokenProbability;
 pub use engine::{Engine, EngineOptions, Tokens};
 pub use error::Error;
@@ -49,7 +54,6 @@ pub use handle::Handle;
 pub use intake::Submitter;
 pub use perplexity::{Perplexity, WINDOW, perplexity};
 pub use prefill::{ChunkSize, Prefill, prefill};
-pub use prefix_cache::PrefixCache;
 pub use request::{Prompt, Request, encode_prompt};
 pub use sampler::Sampler;
 pub use settings::SamplerSettings;

@@ -111,17 +111,20 @@ impl Sequence {
         }
     }
 
-    /// How many tokens may be read in one go. Nothing beyond the prompt's end, nor beyond a multiple of `stop_every`:
-    /// there the state is worth keeping.
-    pub(crate) fn ready(&self, stop_every: Option<usize>) -> usize {
+    /// How many tokens may be read in one go: none beyond a multiple of `stride`, where the state is worth keeping.
+    pub(crate) fn ready(&self, stride: Option<usize>) -> usize {
         let mut end = self.tokens.len();
-        if self.read < self.prompt {
-            end = self.prompt;
-        }
-        if let Some(every) = stop_every {
-            end = end.min((self.read / every + 1) * every);
+        if let Some(stride) = stride.filter(|_| self.is_cached) {
+            end = end.min((self.read / stride + 1) * stride);
         }
         end - self.read
+    }
+
+    /// Whether the state after what was read is one that others may begin from: at the prompt's end, and within it every so
+    /// often.
+    pub(crate) fn is_worth_keeping(&self, stride: Option<usize>) -> bool {
+        let is_mark = stride.is_some_and(|stride| self.read.is_multiple_of(stride));
+        self.read == self.prompt || (self.read < self.prompt && is_mark)
     }
 
     /// The next tokens to be read.
@@ -141,11 +144,6 @@ impl Sequence {
             self.times.timings.prefill = began.elapsed();
             self.times.timings.prefill_tokens = self.prompt - self.resumed;
         }
-    }
-
-    /// Whether the slot stands at the prompt's end.
-    pub(crate) fn is_at_prompt_end(&self) -> bool {
-        self.read == self.prompt
     }
 
     /// Chooses the next token, after all of the present ones were read, and sends it out. Says whether that was the end.

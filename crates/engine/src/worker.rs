@@ -1,6 +1,7 @@
 //! An engine with a thread of its own.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
@@ -25,7 +26,7 @@ impl<B: Batch + Send + 'static> Engine<B> {
     pub fn spawn(mut self) -> Result<EngineThread, Error> {
         let submitter = self.submitter();
         let run = move || {
-            let intake = std::sync::Arc::clone(self.intake());
+            let intake = Arc::clone(&self.intake);
             while intake.wait_unless(self.is_busy()) {
                 self.step();
             }

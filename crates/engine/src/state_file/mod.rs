@@ -1,12 +1,16 @@
 //! States in files.
 
 mod header;
+#[cfg(not(target_arch = "wasm32"))]
+mod on_disk;
 mod rows;
 
 use thalweg_rwkv::{Hyperparameters, State};
 
 pub(crate) use header::MOST_TOKENS;
 use header::{CHECKSUM_BYTES, FIXED_BYTES, Header, Shape};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use on_disk::Peeked;
 pub use rows::StateEncoding;
 
 use crate::Snapshot;
@@ -298,6 +302,3 @@ fn check_length(found: u64, expected: u64) -> Result<(), StateFault> {
         false => Err(StateFault::Length { found, expected }),
     }
 }
-
-#[cfg(not(target_arch = "wasm32"))]
-mod on_disk;

@@ -8,7 +8,8 @@ use super::{FIXED_BYTES, SavedState, StateFault, StateFormat, check_length};
 use crate::{Error, Snapshot};
 
 impl StateFormat {
-    /// Writes a state to a file, in one step: whoever looks finds the whole file, or the one that was there before.
+    /// Writes a state to a file, in one step: whoever looks finds the whole file, or the one that was there before. Returns
+    /// the file's length in bytes.
     ///
     /// ```
     /// # use std::path::Path;
@@ -35,12 +36,13 @@ impl StateFormat {
     /// # Errors
     ///
     /// As for [`encode`](StateFormat::encode), and [`Error::Io`].
-    pub fn save(&self, path: &Path, tokens: &[u32], snapshot: &Snapshot) -> Result<(), Error> {
+    pub fn save(&self, path: &Path, tokens: &[u32], snapshot: &Snapshot) -> Result<u64, Error> {
         let bytes = match self.encode(tokens, snapshot) {
             Err(Error::StateFile { fault, .. }) => return Err(Error::state_file(path, fault)),
             encoded => encoded?,
         };
-        replace(path, &bytes).map_err(|error| Error::io("write", path, error))
+        replace(path, &bytes).map_err(|error| Error::io("write", path, error))?;
+        Ok(bytes.len() as u64)
     }
 
     /// Reads a state from a file. The file is refused before it is read if its header, model or length is wrong.
@@ -52,15 +54,19 @@ impl StateFormat {
         self.read(path, Self::read_all)
     }
 
-    /// The tokens that a file lists, and its length in bytes; the state in it is neither read nor checked.
-    pub(crate) fn peek(&self, path: &Path) -> Result<(Vec<u32>, u64), Error> {
+    /// What a file says of itself; the state in it is neither read nor checked.
+    pub(crate) fn peek(&self, path: &Path) -> Result<Peeked, Error> {
         self.read(path, |format, file| {
             let (length, mut bytes) = format.read_fixed(file)?;
             let header = format.header(&bytes)?;
             file.take((header.bytes() - bytes.len()) as u64)
                 .read_to_end(&mut bytes)?;
             let (_, tokens) = format.tokens(&header, &bytes)?;
-            Ok((tokens, length))
+            Ok(Peeked {
+                tokens,
+                bytes: length,
+                has_logits: header.has_logits,
+            })
         })
     }
 
@@ -93,6 +99,14 @@ impl StateFormat {
         check_length(length, header.file_bytes(&self.hp))?;
         Ok((length, bytes))
     }
+}
+
+/// What a file says of itself.
+pub(crate) struct Peeked {
+    pub(crate) tokens: Vec<u32>,
+    /// Its length.
+    pub(crate) bytes: u64,
+    pub(crate) has_logits: bool,
 }
 
 enum ReadFault {

@@ -3,22 +3,21 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use proptest::prelude::*;
 use thalweg_engine::{
-    Engine, EngineOptions, Error, Finish, Handle, Request, SamplerSettings, Snapshot, Token, Until,
+    Engine, EngineOptions, Error, Finish, Handle, Request, SamplerSettings, Token, Until,
 };
 use thalweg_rwkv::{Session, Wanted};
 
-use crate::fake::{FakeSession, STOP, VOCAB, tokenizer};
-use crate::fake_batch::{Answer, FakeBatch, Fault, Log, alone};
+use crate::fake::{FakeSession, STOP, tokenizer};
+use crate::fake_batch::{Answer, FakeBatch, alone};
 
 const A: u32 = 1;
 
-fn engine(batch: FakeBatch, options: EngineOptions) -> Engine<FakeBatch> {
+pub(crate) fn engine(batch: FakeBatch, options: EngineOptions) -> Engine<FakeBatch> {
     Engine::new(batch, Arc::new(tokenizer()), options).unwrap()
 }
 
-fn request(prompt: &[u32], tokens: usize, seed: u64) -> Request {
+pub(crate) fn request(prompt: &[u32], tokens: usize, seed: u64) -> Request {
     Request {
         sampler: SamplerSettings {
             top_p: 1.0,
@@ -34,7 +33,7 @@ fn request(prompt: &[u32], tokens: usize, seed: u64) -> Request {
 }
 
 /// Everything that comes out of a request whose engine has nothing to do any more.
-fn drain(handle: &mut Handle) -> Result<Answer, Error> {
+pub(crate) fn drain(handle: &mut Handle) -> Result<Answer, Error> {
     let (mut text, mut ids) = (String::new(), Vec::new());
     let mut ended = false;
     while let std::task::Poll::Ready(Some(token)) = handle.try_next() {
@@ -58,11 +57,11 @@ fn drain(handle: &mut Handle) -> Result<Answer, Error> {
     })
 }
 
-fn expected(request: &Request) -> Answer {
+pub(crate) fn expected(request: &Request) -> Answer {
     alone(request, &mut FakeSession::new()).unwrap()
 }
 
-fn run(engine: &mut Engine<FakeBatch>) {
+pub(crate) fn run(engine: &mut Engine<FakeBatch>) {
     let mut steps = 0;
     while engine.step() {
         steps += 1;
@@ -286,216 +285,6 @@ fn continuations_outlive_the_one_that_read_the_prompt() {
 }
 
 #[test]
-fn bad_requests_are_refused_before_anything_is_computed() {
-    let batch = FakeBatch::new(1, 8);
-    let log = Arc::clone(&batch.log);
-    let options = EngineOptions {
-        longest_reply: 1000,
-        ..EngineOptions::default()
-    };
-    let engine = engine(batch, options);
-    let good = || request(&[A], 3, 1);
-    let state = |numbers| Snapshot {
-        state: thalweg_rwkv::State {
-            att_shift: vec![0.0; numbers],
-            ffn_shift: vec![0.0],
-            wkv: vec![0.0],
-        },
-        logits: None,
-    };
-    let with_sampler = |sampler| Request { sampler, ..good() };
-    let sampler = SamplerSettings::default;
-    let bad = [
-        (request(&[], 3, 1), "nothing to read"),
-        (
-            request(&[A, VOCAB as u32], 3, 1),
-            "outside the model's vocabulary",
-        ),
-        (request(&[A], 1001, 1), "tokens is 1001"),
-        (request(&[A], usize::MAX, 1), "tokens is"),
-        (
-            with_sampler(SamplerSettings {
-                temperature: f32::NAN,
-                ..sampler()
-            }),
-            "temp is NaN",
-        ),
-        (
-            with_sampler(SamplerSettings {
-                top_p: 1.5,
-                ..sampler()
-            }),
-            "top-p is 1.5",
-        ),
-        (
-            Request {
-                logprobs: Some(129),
-                ..good()
-            },
-            "logprobs is 129",
-        ),
-        (
-            Request {
-                start: Some(Arc::new(state(2))),
-                ..good()
-            },
-            "state with 2 numbers",
-        ),
-        (
-            Request {
-                start: Some(Arc::new(state(1))),
-                ..request(&[], 3, 1)
-            },
-            "nothing to read",
-        ),
-        (
-            Request {
-                start: Some(Arc::new(Snapshot {
-                    logits: Some(vec![0.0]),
-                    ..state(1)
-                })),
-                ..good()
-            },
-            "as its logits",
-        ),
-        (
-            Request {
-                prompt: "x".into(),
-                ..good()
-            },
-            "x",
-        ),
-        (
-            Request {
-                until: Until {
-                    stop_strings: vec!["a".to_owned(); 65],
-                    ..Until::default()
-                },
-                ..good()
-            },
-            "number of stop strings is 65",
-        ),
-        (
-            Request {
-                until: Until {
-                    stop_strings: vec!["a".repeat(4097)],
-                    ..Until::default()
-                },
-                ..good()
-            },
-            "length of a stop string is 4097",
-        ),
-    ];
-    for (request, says) in bad {
-        let message = engine.submit(request).unwrap_err().to_string();
-        assert!(message.contains(says), "{says:?} is not in: {message}");
-    }
-    assert!(!engine.is_busy());
-    assert!(log.lock().unwrap().steps.is_empty());
-}
-
-#[test]
-fn options_out_of_range_are_refused() {
-    type Change = fn(&mut EngineOptions);
-    let bad: [(Change, &str); 4] = [
-        (|o| o.sequences = Some(0), "sequences is 0"),
-        (|o| o.sequences = Some(3), "sequences is 3"),
-        (|o| o.step_tokens = Some(0), "step-tokens is 0"),
-        (|o| o.step_tokens = Some(9), "step-tokens is 9"),
-    ];
-    for (change, says) in bad {
-        let mut options = EngineOptions::default();
-        change(&mut options);
-        let refused = Engine::new(FakeBatch::new(2, 8), Arc::new(tokenizer()), options);
-        let message = refused.err().unwrap().to_string();
-        assert!(message.starts_with(says), "{message}");
-    }
-}
-
-/// Starts three requests, lets something happen to the second one's part of a step, and returns what came of each.
-fn three_with_a_fault(step: usize, fault: Fault) -> [Result<Answer, Error>; 3] {
-    let batch = FakeBatch::new(3, 8);
-    batch.log.lock().unwrap().faults.insert(step, fault);
-    let mut engine = engine(batch, EngineOptions::default());
-    let mut handles = [1, 2, 3].map(|seed| engine.submit(request(&[A; 9], 10, seed)).unwrap());
-    run(&mut engine);
-    handles.each_mut().map(drain)
-}
-
-#[test]
-fn a_sequence_that_runs_away_fails_alone() {
-    for (step, fault) in [
-        (0, Fault::Sequence(1)),
-        (4, Fault::Sequence(1)),
-        (6, Fault::Logits(1)),
-    ] {
-        let [first, guilty, last] = three_with_a_fault(step, fault);
-        assert_eq!(
-            first.unwrap(),
-            expected(&request(&[A; 9], 10, 1)),
-            "{fault:?}"
-        );
-        assert!(guilty.is_err(), "{fault:?}");
-        assert_eq!(
-            last.unwrap(),
-            expected(&request(&[A; 9], 10, 3)),
-            "{fault:?}"
-        );
-    }
-}
-
-#[test]
-fn a_failed_device_fails_what_runs_and_not_what_waits() {
-    let batch = FakeBatch::new(1, 8);
-    batch.log.lock().unwrap().faults.insert(2, Fault::Device);
-    let mut engine = engine(batch, EngineOptions::default());
-    let mut running = engine.submit(request(&[A], 10, 1)).unwrap();
-    let mut waiting = engine.submit(request(&[A], 10, 2)).unwrap();
-    run(&mut engine);
-    let error = engine.tokens(&mut running).last().unwrap().unwrap_err();
-    assert!(matches!(error, Error::Step(_)), "{error}");
-    assert_eq!(
-        drain(&mut waiting).unwrap(),
-        expected(&request(&[A], 10, 2))
-    );
-}
-
-#[test]
-fn a_lost_device_ends_the_engine() {
-    let batch = FakeBatch::new(1, 8);
-    let log = Arc::clone(&batch.log);
-    let mut engine = engine(batch, EngineOptions::default());
-    let mut running = engine.submit(request(&[A], 10, 1)).unwrap();
-    let mut waiting = engine.submit(request(&[A], 10, 2)).unwrap();
-    engine.step();
-    log.lock().unwrap().is_lost = true;
-    run(&mut engine);
-    let error = engine.tokens(&mut running).last().unwrap().unwrap_err();
-    assert!(matches!(error, Error::Step(_)), "{error}");
-    let stopped = [
-        engine.tokens(&mut waiting).last().unwrap().unwrap_err(),
-        engine.submit(request(&[A], 10, 2)).unwrap_err(),
-    ];
-    for error in stopped {
-        assert!(matches!(error, Error::Stopped { .. }), "{error}");
-    }
-}
-
-#[test]
-fn an_engine_that_goes_leaves_nobody_waiting() {
-    let engine = engine(FakeBatch::new(1, 8), EngineOptions::default());
-    let submitter = engine.submitter();
-    let mut handle = submitter.submit(request(&[A], 10, 1)).unwrap();
-    drop(engine);
-    assert!(matches!(handle.next(), Some(Err(Error::Stopped { .. }))));
-    assert!(handle.next().is_none());
-    assert!(matches!(
-        submitter.submit(request(&[A], 1, 1)),
-        Err(Error::Stopped { .. })
-    ));
-}
-
-#[test]
 fn threads_share_an_engine() {
     let engine = engine(FakeBatch::new(3, 8), EngineOptions::default())
         .spawn()
@@ -521,117 +310,4 @@ fn threads_share_an_engine() {
     assert!(endless.next().unwrap().is_ok());
     drop(engine);
     assert!(matches!(endless.last(), Some(Err(Error::Stopped { .. }))));
-}
-
-/// A request at some step of a run, and what its owner does with it.
-#[derive(Debug, Clone)]
-struct Arrival {
-    at_step: usize,
-    prompt: Vec<u32>,
-    tokens: usize,
-    stops: bool,
-    cancelled_after: Option<usize>,
-}
-
-fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
-    let arrival = (
-        0_usize..40,
-        prop::collection::vec(0..VOCAB as u32, 1..60),
-        0_usize..30,
-        any::<bool>(),
-        prop::option::weighted(0.2, 0_usize..20),
-    );
-    let arrival = arrival.prop_map(
-        |(at_step, prompt, tokens, stops, cancelled_after)| Arrival {
-            at_step,
-            prompt,
-            tokens,
-            stops,
-            cancelled_after,
-        },
-    );
-    prop::collection::vec(arrival, 1..20)
-}
-
-fn faults() -> impl Strategy<Value = Vec<(usize, Fault)>> {
-    let fault = prop_oneof![
-        3 => (0_usize..8).prop_map(Fault::Sequence),
-        1 => Just(Fault::Device),
-        1 => (0_usize..8).prop_map(Fault::Logits),
-    ];
-    prop::collection::vec((0_usize..100, fault), 0..4)
-}
-
-fn request_of(seed: usize, arrival: &Arrival) -> Request {
-    let mut request = request(&arrival.prompt, arrival.tokens, seed as u64);
-    if arrival.stops {
-        request.until.stop_ids = vec![STOP];
-        request.until.stop_strings = vec!["ab".to_owned()];
-    }
-    request
-}
-
-/// Runs all arrivals, each cancelled when it wants to be, to their ends.
-fn run_arrivals(engine: &mut Engine<FakeBatch>, arrivals: &[Arrival]) -> Vec<Handle> {
-    let mut handles: Vec<Option<Handle>> = arrivals.iter().map(|_| None).collect();
-    let mut step = 0;
-    while step < 60 || engine.is_busy() {
-        for (index, arrival) in arrivals.iter().enumerate() {
-            if arrival.at_step == step {
-                handles[index] = Some(engine.submit(request_of(index, arrival)).unwrap());
-            }
-            let is_cancelled = arrival
-                .cancelled_after
-                .is_some_and(|after| step == arrival.at_step + after);
-            if let Some(handle) = handles[index].as_ref().filter(|_| is_cancelled) {
-                handle.cancel();
-            }
-        }
-        engine.step();
-        step += 1;
-        assert!(step < 10_000, "the engine does not come to an end");
-    }
-    handles.into_iter().map(Option::unwrap).collect()
-}
-
-/// No slot goes without a token for longer than its turn takes, and no step is larger than it may be.
-fn check_fairness(log: &Log, slots: usize, budget: usize) {
-    for step in &log.steps {
-        assert!(step.iter().map(|(_, tokens)| tokens).sum::<usize>() <= budget);
-        assert!(step.len() <= slots.min(budget));
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
-    /// Whoever shares the engine, whenever they come and go, and whatever fails beside it: a request gets what it would
-    /// get alone, or the beginning of it if it was cancelled, or an error if it was to blame or the device failed.
-    #[test]
-    fn neighbours_do_not_matter(
-        arrivals in arrivals(),
-        faults in faults(),
-        slots in 1_usize..6,
-        budget in 1_usize..20,
-    ) {
-        let batch = FakeBatch::new(slots, budget);
-        let log = Arc::clone(&batch.log);
-        let fails = !faults.is_empty();
-        log.lock().unwrap().faults = faults.into_iter().collect();
-        let mut engine = engine(batch, EngineOptions::default());
-        let mut handles = run_arrivals(&mut engine, &arrivals);
-        for (index, handle) in handles.iter_mut().enumerate() {
-            let expected = expected(&request_of(index, &arrivals[index]));
-            match drain(handle) {
-                Ok(answer) if answer.finish == Finish::Interrupted => {
-                    prop_assert!(arrivals[index].cancelled_after.is_some());
-                    prop_assert!(expected.tokens.starts_with(&answer.tokens));
-                    prop_assert!(expected.text.starts_with(&answer.text));
-                }
-                Ok(answer) => prop_assert_eq!(answer, expected),
-                Err(error) => prop_assert!(fails, "{}", error),
-            }
-        }
-        check_fairness(&log.lock().unwrap(), slots, budget);
-    }
 }

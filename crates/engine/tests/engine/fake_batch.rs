@@ -29,6 +29,8 @@ pub(crate) struct Log {
     pub(crate) faults: HashMap<usize, Fault>,
     /// Whether the device is gone: then nothing works any more.
     pub(crate) is_lost: bool,
+    /// States that travelled to the host or back.
+    pub(crate) transfers: usize,
 }
 
 pub(crate) struct FakeBatch {
@@ -107,10 +109,12 @@ impl Batch for FakeBatch {
     }
 
     fn state(&mut self, slot: usize) -> Result<State, thalweg_rwkv::Error> {
+        self.log.lock().unwrap().transfers += 1;
         self.sessions[slot].state()
     }
 
     fn set_state(&mut self, slot: usize, state: &State) -> Result<(), thalweg_rwkv::Error> {
+        self.log.lock().unwrap().transfers += 1;
         self.sessions[slot].set_state(state)
     }
 

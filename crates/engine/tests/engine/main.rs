@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod cache;
 mod engine;
+mod failures;
 mod fake;
 mod fake_batch;
 mod generation;
 mod invariance;
+mod neighbours;
 mod perplexity;
 mod sampler;
 mod state_file;
