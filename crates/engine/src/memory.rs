@@ -47,7 +47,7 @@ impl Memory {
         slot: usize,
         tokens: &[u32],
     ) -> Result<(usize, Option<Vec<f32>>), Error> {
-        let in_cache = self.cache.longest(tokens);
+        let in_cache = self.cache.known(tokens);
         let accepts = |length: usize, spare: &Spare| {
             length >= in_cache && (length < tokens.len() || spare.logits.is_some())
         };

@@ -33,3 +33,4 @@ pub use model_hash::model_hash;
 pub use session::{Session, Wanted};
 pub use state::State;
 pub use taps::Taps;
+pub use thalweg_shaders::stable_hash;

@@ -128,8 +128,8 @@ impl PrefixCache {
         snapshot.map(|snapshot| (known, snapshot))
     }
 
-    /// The length of the longest known beginning, without reading it from anywhere.
-    pub(crate) fn longest(&mut self, tokens: &[u32]) -> usize {
+    /// The length of the longest known beginning of `tokens`; nothing is read from the folder for it.
+    pub fn known(&mut self, tokens: &[u32]) -> usize {
         let (known, _) = self.find_in_memory(tokens);
         #[cfg(not(target_arch = "wasm32"))]
         let known = self
