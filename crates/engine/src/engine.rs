@@ -1,7 +1,6 @@
 //! The engine: many requests on one batch, a step at a time.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::Poll;
 
@@ -115,7 +114,6 @@ impl<B: Batch> Engine<B> {
                 closed: None,
             }),
             arrived: Condvar::new(),
-            is_closing: AtomicBool::new(false),
         };
         Ok(Self {
             batch,
@@ -129,6 +127,20 @@ impl<B: Batch> Engine<B> {
     /// Remembers states at the ends of prompts and replies, and within long prompts, so that what begins like an earlier
     /// text is read from there. Slots of the batch beyond those for sequences are the cache's first tier: what is there is
     /// copied without leaving the device. What the slots do not hold goes to `cache`.
+    ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// let mut engine = engine.with_cache(PrefixCache::new(64 << 20));
+    /// let mut resumed = 0;
+    /// for _ in 0..2 {
+    ///     let mut handle = engine.submit(request.clone())?;
+    ///     engine.tokens(&mut handle).for_each(drop);
+    ///     resumed = handle.ending().map_or(0, |ending| ending.resumed);
+    /// }
+    /// assert!(resumed > 0); // the second time the prompt was known
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_cache(mut self, cache: PrefixCache) -> Self {
         let spare = self.running.len()..self.batch.slots();
         self.memory = Some(Memory::new(cache, spare));
@@ -147,6 +159,19 @@ impl<B: Batch> Engine<B> {
     /// The same, but each token is handed to `on_token` as soon as it is chosen, on the thread that steps, which waits
     /// meanwhile. Breaking off cancels the request. The handle tells of the end alone.
     ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// let engine = engine.spawn()?;
+    /// let handle = engine.submit_with(request, |token| {
+    ///     print!("{}", token.text);
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// let (_, ending) = handle.collect_text()?;
+    /// assert_eq!(ending.tokens.len(), 8);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The same.
@@ -160,6 +185,16 @@ impl<B: Batch> Engine<B> {
 
     /// Takes a request for several continuations of one prompt, which is read once. They differ in their seeds, which
     /// count up from the request's.
+    ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// let engine = engine.spawn()?;
+    /// for handle in engine.submit_fork(request, 3)? {
+    ///     println!("{}", handle.collect_text()?.0);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -179,6 +214,16 @@ impl<B: Batch> Engine<B> {
 
     /// The tokens of a request, for which the engine steps as long as they are not there yet. Other requests go on
     /// meanwhile; their tokens wait in their handles.
+    ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// let mut handle = engine.submit(request)?;
+    /// for token in engine.tokens(&mut handle) {
+    ///     print!("{}", token?.text);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tokens<'a>(&'a mut self, handle: &'a mut Handle) -> Tokens<'a, B> {
         Tokens {
             engine: self,

@@ -55,6 +55,23 @@ impl Handle {
     }
 
     /// The tokens as a stream for any async runtime. Something must drive the engine meanwhile.
+    ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// # use std::{future::poll_fn, pin::Pin};
+    /// # use futures_core::Stream;
+    /// let engine = engine.spawn()?;
+    /// let mut stream = engine.submit(request)?.into_stream();
+    /// pollster::block_on(async {
+    ///     // `stream.next().await` with the futures crate
+    ///     while let Some(token) = poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
+    ///         print!("{}", token?.text);
+    ///     }
+    ///     Ok::<(), thalweg_engine::Error>(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_stream(self) -> TokenStream {
         TokenStream::new(self)
     }

@@ -1,7 +1,6 @@
 //! Where requests come in, from any thread.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use thalweg_rwkv::Hyperparameters;
@@ -15,7 +14,7 @@ use crate::{Error, Handle, Request, Token};
 /// Hands requests to an [`Engine`](crate::Engine), from any thread and as often as wanted.
 #[derive(Clone)]
 pub struct Submitter {
-    intake: Arc<Intake>,
+    pub(crate) intake: Arc<Intake>,
 }
 
 /// What submitters and the engine share.
@@ -25,8 +24,6 @@ pub(crate) struct Intake {
     pub(crate) longest_reply: usize,
     pub(crate) line: Mutex<Line>,
     pub(crate) arrived: Condvar,
-    /// Raised to end the engine's thread.
-    pub(crate) is_closing: AtomicBool,
 }
 
 /// The queue, as long as there is an engine.
@@ -39,10 +36,6 @@ pub(crate) struct Line {
 impl Submitter {
     pub(crate) fn new(intake: Arc<Intake>) -> Self {
         Self { intake }
-    }
-
-    pub(crate) fn intake(&self) -> &Intake {
-        &self.intake
     }
 
     /// See [`Engine::submit`](crate::Engine::submit).
@@ -152,17 +145,17 @@ impl Intake {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is something to do: false when that is to end.
+    /// Whether the engine's thread is to go on. It sleeps here while there is nothing to do.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn wait(&self) -> bool {
+    pub(crate) fn goes_on(&self, is_busy: bool) -> bool {
         let mut line = self.lock();
-        while line.queue.is_empty() && !self.is_closing.load(Ordering::Relaxed) {
+        while !is_busy && line.queue.is_empty() && line.closed.is_none() {
             line = self
                 .arrived
                 .wait(line)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        !self.is_closing.load(Ordering::Relaxed)
+        line.closed.is_none()
     }
 
     /// Takes no more requests. Those that wait hear of the end.
@@ -172,6 +165,7 @@ impl Intake {
             line.closed.get_or_insert_with(|| reason.to_owned());
             line.queue.take_out(|_| true)
         };
+        self.arrived.notify_all();
         for sequence in waiting {
             end_all(sequence, reason);
         }

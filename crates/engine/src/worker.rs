@@ -2,12 +2,10 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use thalweg_rwkv::Batch;
 
-use crate::intake::Intake;
 use crate::{Engine, Error, Submitter};
 
 /// An engine that steps by itself while there is something to do, and sleeps otherwise. It takes requests as a
@@ -27,7 +25,7 @@ impl<B: Batch + Send + 'static> Engine<B> {
         let submitter = self.submitter();
         let run = move || {
             let intake = Arc::clone(&self.intake);
-            while intake.wait_unless(self.is_busy()) {
+            while intake.goes_on(self.is_busy()) {
                 self.step();
             }
         };
@@ -59,26 +57,9 @@ impl Deref for EngineThread {
 
 impl Drop for EngineThread {
     fn drop(&mut self) {
-        self.submitter.intake().ask_to_close();
+        self.submitter.intake.close("it was dropped");
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // if it panicked, the handles have heard of the end
         }
-    }
-}
-
-impl Intake {
-    /// Whether to go on; sleeps first if there is nothing to do.
-    fn wait_unless(&self, is_busy: bool) -> bool {
-        if is_busy {
-            return !self.is_closing.load(Ordering::Relaxed);
-        }
-        self.wait()
-    }
-
-    fn ask_to_close(&self) {
-        let line = self.lock(); // or the thread could miss it between its look and its sleep
-        self.is_closing.store(true, Ordering::Relaxed);
-        drop(line);
-        self.arrived.notify_all();
     }
 }

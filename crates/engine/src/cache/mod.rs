@@ -19,6 +19,7 @@ use crate::state_file::MOST_TOKENS;
 use crate::{ChunkSize, Error, Prefill, Snapshot, prefill};
 
 /// Faults of the folder that are remembered until they are asked for.
+#[cfg(not(target_arch = "wasm32"))]
 const MOST_FAULTS: usize = 16;
 
 /// Remembers the states after some sequences of tokens, so that a sequence which begins with one of them is read from

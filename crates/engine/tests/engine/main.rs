@@ -1,6 +1,11 @@
 //! The engine on sessions that need no model.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail like tests"
+)]
 
 mod cache;
 mod engine;
@@ -13,3 +18,4 @@ mod neighbours;
 mod perplexity;
 mod sampler;
 mod state_file;
+mod streaming;
