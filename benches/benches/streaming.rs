@@ -128,7 +128,7 @@ fn with_the_demo_model(c: &mut Criterion) {
     let mut group = c.benchmark_group("streaming, demo model");
     group.sample_size(20);
     rows(&mut group, &tokenizer, || {
-        CpuBatch::new(Arc::clone(&model), 1, 128).expect("the sizes are good")
+        CpuBatch::new(Arc::clone(&model), 1)
     });
     group.finish();
 }

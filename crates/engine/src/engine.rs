@@ -45,14 +45,15 @@ impl Default for EngineOptions {
 /// Answers many requests at once on one [`Batch`].
 ///
 /// Every step reads some tokens of many sequences together: one of each that generates, and of prompts as much as the
-/// step still takes. So a long prompt never holds the others up for longer than a step, and what a request gets depends
-/// on no other: not on who is beside it, nor on its slot, nor on how its prompt was cut.
+/// step still takes. So a long prompt never holds the others up for longer than a step. What a request gets depends on no
+/// other: not on who is beside it, nor on its slot, nor on how its prompt was cut. On the CPU that holds to the last bit,
+/// elsewhere as exactly as the batch says.
 ///
 /// The engine computes in [`step`](Engine::step) and nowhere else, on the thread that calls it. [`spawn`](Engine::spawn)
 /// gives it a thread of its own; where there are none, [`tokens`](Engine::tokens) steps as tokens are asked for.
 ///
-/// A sequence whose numbers run away fails alone; those that shared its step are read again. Any other failure of a step
-/// (a device that was lost, say) fails what is running, with [`Error::Step`]. The engine goes on with what is waiting if
+/// A sequence whose numbers run away fails alone. Any other failure of a step (a device that was lost, say) fails what is
+/// running, with [`Error::Step`]. The engine goes on with what is waiting if
 /// its slots can still be reset, and ends with [`Error::Stopped`] for everybody if not.
 ///
 /// ```
@@ -64,7 +65,7 @@ impl Default for EngineOptions {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let file = GgufFile::open(Path::new("../../assets/thalweg-demo-29m-q4_k_m.gguf"))?;
 /// let tokenizer = Arc::new(Tokenizer::from_gguf(file.metadata())?);
-/// let batch = CpuBatch::new(Arc::new(CpuModel::load(file)?), 4, 128)?;
+/// let batch = CpuBatch::new(Arc::new(CpuModel::load(file)?), 4);
 /// let engine = Engine::new(batch, tokenizer, EngineOptions::default())?.spawn()?;
 ///
 /// let mut request = Request::new("Once upon a time");

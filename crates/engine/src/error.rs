@@ -81,6 +81,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The model ran into infinities in this sequence.
+    #[error(
+        "the numbers of the sequence became infinite or undefined after {read} of its tokens, expected finite numbers; check the model with --check-tensors, or start from another state"
+    )]
+    Runaway {
+        /// Tokens that were read before, those of its start state not counted.
+        read: usize,
+    },
     /// A step failed, and with it all requests that were running.
     #[error("the requests that were running have failed: {0}; submit them again")]
     Step(Arc<thalweg_rwkv::Error>),

@@ -66,7 +66,7 @@ impl<B: Batch> Engine<B> {
         Ok(())
     }
 
-    /// Brings a slot, fresh or spoilt, to where its sequence begins, or to the nearest known state after that. Returns
+    /// Brings a slot to where its sequence begins, or to the nearest known state after that. Returns
     /// the logits there if nothing is left to be read.
     fn begin(&mut self, slot: usize) -> Result<Option<Vec<f32>>, Error> {
         let Some(sequence) = &mut self.running[slot] else {
@@ -99,8 +99,11 @@ impl<B: Batch> Engine<B> {
             return Ok(());
         }
         match self.forward(&shares) {
-            Ok(logits) => self.hand_out(&shares, &logits),
-            Err(error) => self.recover(&shares, error),
+            Ok(logits) => self.hand_out(&shares, &logits, &[]),
+            Err(thalweg_rwkv::Error::Runaway { slots, logits }) => {
+                self.hand_out(&shares, &logits.0, &slots)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -120,19 +123,23 @@ impl<B: Batch> Engine<B> {
         self.batch.forward(&parts)
     }
 
-    /// Gives every sequence what its part of the step brought.
-    fn hand_out(&mut self, shares: &[Share], logits: &[f32]) -> Result<(), Error> {
+    /// Gives every sequence what its part of the step brought. Those in the slots `lost` ran away and fail, alone.
+    fn hand_out(&mut self, shares: &[Share], logits: &[f32], lost: &[usize]) -> Result<(), Error> {
         let mut rows = logits.chunks_exact(self.intake.hp.vocab);
         for share in shares {
             let Some(sequence) = &mut self.running[share.slot] else {
                 continue;
             };
-            let is_last = sequence.is_last(share.tokens);
-            sequence.advance(share.tokens);
-            let row = match is_last {
+            let row = match sequence.is_last(share.tokens) {
                 true => Some(rows.next().ok_or(Error::NoLogits)?),
                 false => None,
             };
+            if lost.contains(&share.slot) {
+                let read = sequence.read().len();
+                self.fail(share.slot, Error::Runaway { read })?;
+                continue;
+            }
+            sequence.advance(share.tokens);
             if sequence.is_worth_keeping(self.memory.as_ref().and_then(Memory::stride)) {
                 self.remember(share.slot, row)?;
             }
@@ -211,19 +218,6 @@ impl<B: Batch> Engine<B> {
         if let Some(mut sequence) = self.vacate(slot)? {
             self.pass_on(&mut sequence);
             sequence.fail(error);
-        }
-        Ok(())
-    }
-
-    /// After a failed step the logits of all are lost. If one sequence is to blame, it alone fails, and the others read
-    /// again what they have read.
-    fn recover(&mut self, shares: &[Share], error: thalweg_rwkv::Error) -> Result<(), Error> {
-        let thalweg_rwkv::Error::Sequence { slot: guilty, .. } = error else {
-            return Err(error.into());
-        };
-        self.fail(guilty, error.into())?;
-        for share in shares.iter().filter(|share| share.slot != guilty) {
-            self.begin(share.slot)?;
         }
         Ok(())
     }

@@ -1,21 +1,43 @@
-//! Several sequences on some backend.
+//! Several sequences, each in a slot of its own, read in common steps.
 
-use crate::{CpuModel, Error, Hyperparameters, State, Wanted};
 use std::sync::Arc;
 
+use crate::{CpuModel, Error, Hyperparameters, Logits, State, Wanted};
+
 /// A part of a step: tokens of one sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
-    /// The slot of the sequence.
+    /// The slot that has the sequence's state.
     pub slot: usize,
-    /// What it is to read; at least one token.
+    /// What the sequence reads next; not empty.
     pub tokens: &'a [u32],
-    /// Whose logits are to be returned.
+    /// Whose logits the step returns.
     pub wanted: Wanted,
 }
 
-/// Several sequences read by one model, each in a slot of its own. What a sequence computes depends neither on its slot
-/// nor on the others in the step.
+/// Several sequences read by one model, each in a slot of its own. What a sequence computes depends neither on its slot nor
+/// on the others in the step, but for rounding where a backend says so.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/synth-tiny-q4_k_m.gguf");
+/// use std::sync::Arc;
+/// use thalweg_gguf::GgufFile;
+/// use thalweg_rwkv::{Batch, CpuBatch, CpuModel, Part, Wanted};
+///
+/// let model = Arc::new(CpuModel::load(GgufFile::open(path.as_ref())?)?);
+/// let mut batch = CpuBatch::new(model, 4);
+/// // A prompt and a single token, in one step.
+/// let prompt = Part { slot: 2, tokens: &[5, 8, 13], wanted: Wanted::Last };
+/// let token = Part { slot: 0, tokens: &[7], wanted: Wanted::Last };
+/// let logits = batch.forward(&[prompt, token])?;
+/// assert_eq!(logits.len(), 2 * batch.hyperparameters().vocab);
+/// // Another sequence goes on from where the first one is.
+/// batch.copy_state(2, 3)?;
+/// # Ok(())
+/// # }
+/// ```
 pub trait Batch {
     /// Sizes of the model behind.
     fn hyperparameters(&self) -> &Hyperparameters;
@@ -26,132 +48,61 @@ pub trait Batch {
     /// The most tokens, of all parts together, that a step takes.
     fn largest_step(&self) -> usize;
 
-    /// Reads each part's tokens into its slot; every slot at most once a call, no part empty. Returns the wanted logits
-    /// in the order of the parts, `[rows, vocab]`.
+    /// Reads each part's tokens into its slot. Returns the wanted logits in the order of the parts, `[rows, vocab]`.
     ///
     /// # Errors
-    /// [`Error::Part`] or [`Error::Token`] before anything is computed. [`Error::Sequence`] names a slot whose numbers run
-    /// away: its state is of no use until [`reset`](Batch::reset), the others' are as if the step had not failed. Errors
-    /// of the backend, after which no state is of any use.
+    /// Before anything is computed: [`Error::Slot`], [`Error::SlotTwice`], [`Error::EmptyPart`], [`Error::StepTooLarge`],
+    /// [`Error::Token`]. [`Error::Runaway`] when the numbers of some sequences run away: the states of their slots are of no
+    /// use until [`reset`](Batch::reset), the others have read their tokens, and the error holds their logits. Errors of the
+    /// backend, after which no slot is of use.
     fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error>;
 
-    /// A copy of the present state of a slot.
+    /// A copy of a slot's state.
     ///
     /// # Errors
-    /// [`Error::Part`] if there is no such slot; errors of the backend.
+    /// [`Error::Slot`]; errors of the backend.
     fn state(&mut self, slot: usize) -> Result<State, Error>;
 
-    /// Lets a slot continue from `state`.
+    /// Has a slot continue from `state` instead.
     ///
     /// # Errors
-    /// [`Error::StateShape`] if it belongs to another model; [`Error::Part`]; errors of the backend.
+    /// [`Error::Slot`]; [`Error::StateShape`] if the state belongs to another model; errors of the backend.
     fn set_state(&mut self, slot: usize, state: &State) -> Result<(), Error>;
 
-    /// Makes `to` a copy of `from`, without a way through the host where the backend can.
+    /// Makes the state of `to` a copy of that of `from`, without a way through the host where the backend can.
     ///
     /// # Errors
-    /// [`Error::Part`] if there is no such slot; errors of the backend.
+    /// [`Error::Slot`]; errors of the backend.
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error>;
 
     /// Back to the start of a sequence.
     ///
     /// # Errors
-    /// [`Error::Part`] if there is no such slot; errors of the backend.
+    /// [`Error::Slot`]; errors of the backend.
     fn reset(&mut self, slot: usize) -> Result<(), Error>;
 }
 
-/// Whether the parts make a step of such a batch.
-///
-/// # Errors
-/// [`Error::Part`] for the first that does not fit, [`Error::Token`] for the first token that the model does not have.
-pub fn check_parts(
-    parts: &[Part<'_>],
-    slots: usize,
-    largest_step: usize,
-    vocab: usize,
-) -> Result<(), Error> {
-    let mut tokens = 0;
-    for (index, part) in parts.iter().enumerate() {
-        check_slot(part.slot, slots)?;
-        tokens += part.tokens.len();
-        let fault = if part.tokens.is_empty() {
-            Some(("no token", "at least one".to_owned()))
-        } else if parts[..index].iter().any(|other| other.slot == part.slot) {
-            Some(("a second part", "one part a step".to_owned()))
-        } else if tokens > largest_step {
-            let expected = format!("at most {largest_step} tokens in all parts of a step");
-            Some(("more tokens than fit", expected))
-        } else {
-            None
-        };
-        if let Some((found, expected)) = fault {
-            return Err(Error::Part {
-                slot: part.slot,
-                found,
-                expected,
-            });
-        }
-        if let Some(position) = part
-            .tokens
-            .iter()
-            .position(|&token| token as usize >= vocab)
-        {
-            return Err(Error::Token {
-                token: part.tokens[position],
-                position,
-                vocab,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn check_slot(slot: usize, slots: usize) -> Result<(), Error> {
-    if slot < slots {
-        return Ok(());
-    }
-    Err(Error::Part {
-        slot,
-        found: "no such slot",
-        expected: format!("one of {slots} slots, numbered from 0"),
-    })
-}
-
-/// Sequences on the CPU, one after another: each uses all cores while it is its turn.
+/// Several sequences on the CPU, one read after the other: no sequence changes a bit of another.
 #[derive(Clone, Debug)]
 pub struct CpuBatch {
     model: Arc<CpuModel>,
     states: Vec<State>,
-    largest_step: usize,
 }
 
 impl CpuBatch {
-    /// `slots` sequences at their start, which read at most `largest_step` tokens in one step.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] if either is 0.
-    pub fn new(model: Arc<CpuModel>, slots: usize, largest_step: usize) -> Result<CpuBatch, Error> {
-        for (name, found) in [("number of slots", slots), ("largest step", largest_step)] {
-            if found == 0 {
-                let expected = "1 or more".to_owned();
-                return Err(Error::Setting {
-                    name,
-                    found,
-                    expected,
-                });
-            }
-        }
-        let states = vec![State::zeros(model.hyperparameters()); slots];
-        Ok(CpuBatch {
-            model,
-            states,
-            largest_step,
-        })
+    /// The most tokens of a step: as many as bound the memory of intermediate results.
+    pub const LARGEST_STEP: usize = 1024;
+
+    /// So many slots, all at the start of a sequence.
+    pub fn new(model: Arc<CpuModel>, slots: usize) -> CpuBatch {
+        let states = (0..slots).map(|_| State::zeros(model.hyperparameters()));
+        let states = states.collect();
+        CpuBatch { model, states }
     }
 
-    fn state_mut(&mut self, slot: usize) -> Result<&mut State, Error> {
-        check_slot(slot, self.states.len())?;
-        Ok(&mut self.states[slot])
+    /// The model that reads them.
+    pub fn model(&self) -> &Arc<CpuModel> {
+        &self.model
     }
 }
 
@@ -165,46 +116,92 @@ impl Batch for CpuBatch {
     }
 
     fn largest_step(&self) -> usize {
-        self.largest_step
+        CpuBatch::LARGEST_STEP
     }
 
     fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error> {
+        check_parts(self, parts)?;
         let vocab = self.hyperparameters().vocab;
-        check_parts(parts, self.slots(), self.largest_step, vocab)?;
-        let (mut logits, mut failed) = (Vec::new(), None);
+        let (mut logits, mut lost) = (Vec::new(), Vec::new());
         for part in parts {
             let state = &mut self.states[part.slot];
             match self.model.forward(part.tokens, state, part.wanted, None) {
-                Ok(rows) => logits.extend(rows),
-                Err(error) => {
-                    failed.get_or_insert(Error::Sequence {
-                        slot: part.slot,
-                        source: Box::new(error),
-                    });
+                Ok(found) => logits.extend(found),
+                Err(Error::NonFinite { .. }) => {
+                    lost.push(part.slot);
+                    let rows = part.wanted.count(part.tokens.len());
+                    logits.resize(logits.len() + rows * vocab, f32::NAN);
                 }
+                Err(other) => return Err(other),
             }
         }
-        failed.map_or(Ok(logits), Err)
+        runaway_or(logits, lost)
     }
 
     fn state(&mut self, slot: usize) -> Result<State, Error> {
-        self.state_mut(slot).cloned()
+        check_slot(self, slot)?;
+        Ok(self.states[slot].clone())
     }
 
     fn set_state(&mut self, slot: usize, state: &State) -> Result<(), Error> {
+        check_slot(self, slot)?;
         state.check(self.hyperparameters())?;
-        self.state_mut(slot)?.clone_from(state);
+        self.states[slot].clone_from(state);
         Ok(())
     }
 
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error> {
         let state = self.state(from)?;
-        *self.state_mut(to)? = state;
-        Ok(())
+        self.set_state(to, &state)
     }
 
     fn reset(&mut self, slot: usize) -> Result<(), Error> {
-        *self.state_mut(slot)? = State::zeros(self.model.hyperparameters());
+        check_slot(self, slot)?;
+        self.states[slot] = State::zeros(self.hyperparameters());
         Ok(())
+    }
+}
+
+/// Refuses a slot that there is not.
+pub(crate) fn check_slot(batch: &dyn Batch, slot: usize) -> Result<(), Error> {
+    let slots = batch.slots();
+    match slot < slots {
+        true => Ok(()),
+        false => Err(Error::Slot { slot, slots }),
+    }
+}
+
+/// Refuses a step that cannot be made.
+pub(crate) fn check_parts(batch: &dyn Batch, parts: &[Part<'_>]) -> Result<(), Error> {
+    let mut is_taken = vec![false; batch.slots()];
+    let mut tokens = 0usize;
+    for part in parts {
+        check_slot(batch, part.slot)?;
+        if std::mem::replace(&mut is_taken[part.slot], true) {
+            return Err(Error::SlotTwice { slot: part.slot });
+        }
+        if part.tokens.is_empty() {
+            return Err(Error::EmptyPart { slot: part.slot });
+        }
+        tokens = tokens.saturating_add(part.tokens.len());
+    }
+    let largest = batch.largest_step();
+    if tokens > largest {
+        return Err(Error::StepTooLarge { tokens, largest });
+    }
+    let hp = batch.hyperparameters();
+    parts
+        .iter()
+        .try_for_each(|part| hp.check_tokens(part.tokens))
+}
+
+/// The logits of a step in which the sequences of the slots `lost` ran away, if any did.
+pub(crate) fn runaway_or(logits: Vec<f32>, lost: Vec<usize>) -> Result<Vec<f32>, Error> {
+    match lost.is_empty() {
+        true => Ok(logits),
+        false => Err(Error::Runaway {
+            slots: lost,
+            logits: Logits(logits),
+        }),
     }
 }

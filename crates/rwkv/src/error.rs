@@ -1,6 +1,7 @@
 //! What can go wrong between a checked file and its logits.
 
 use crate::tensors::Problem;
+use std::fmt;
 use std::path::PathBuf;
 
 /// Most tensors that one error message lists.
@@ -92,26 +93,49 @@ pub enum Error {
         position: usize,
     },
 
-    /// A part of a step that cannot be read.
-    #[error(
-        "a part of the step names slot {slot}: {found}, expected {expected}; plan the step anew"
-    )]
-    Part {
-        /// The slot it names.
+    /// A slot that a batch does not have.
+    #[error("slot {slot} is not one of the batch's, expected a number below {slots}")]
+    Slot {
+        /// The slot's number.
         slot: usize,
-        /// What is wrong with it.
-        found: &'static str,
-        /// What is accepted.
-        expected: String,
+        /// How many slots there are.
+        slots: usize,
     },
 
-    /// One of several sequences could not go on; the others can.
-    #[error("the sequence in slot {slot}: {source}")]
-    Sequence {
-        /// Its slot.
+    /// Two parts of one step for the same sequence.
+    #[error(
+        "slot {slot} is in two parts of one step, expected one at most; join them, or make two steps"
+    )]
+    SlotTwice {
+        /// The slot's number.
         slot: usize,
-        /// What happened to it.
-        source: Box<Error>,
+    },
+
+    /// A part of a step without any tokens.
+    #[error("the part of slot {slot} has no tokens, expected one at least; leave it out")]
+    EmptyPart {
+        /// The slot's number.
+        slot: usize,
+    },
+
+    /// More tokens than a step takes.
+    #[error("a step of {tokens} tokens was asked for, expected at most {largest}; divide it")]
+    StepTooLarge {
+        /// Tokens of all parts.
+        tokens: usize,
+        /// The most that there may be.
+        largest: usize,
+    },
+
+    /// In a step of several sequences, some ran into infinities.
+    #[error(
+        "the numbers became infinite or undefined in the sequences of slots {slots:?}, expected finite numbers; check the file with --check-tensors, or start these sequences anew"
+    )]
+    Runaway {
+        /// The slots of these sequences, in the order of their parts.
+        slots: Vec<usize>,
+        /// What the step computed, `[rows, vocab]`: with it the other sequences can go on.
+        logits: Logits,
     },
 
     /// A setting that the model or the device does not allow.
@@ -150,6 +174,16 @@ pub enum Error {
         /// Numbers that the model has there.
         expected: usize,
     },
+}
+
+/// Logits, which may be millions: for debugging they are counted, not listed.
+#[derive(Clone, PartialEq)]
+pub struct Logits(pub Vec<f32>);
+
+impl fmt::Debug for Logits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} logits", self.0.len())
+    }
 }
 
 fn listing(problems: &[Problem]) -> String {

@@ -86,6 +86,19 @@ impl Hyperparameters {
                 .unwrap_or(0),
         })
     }
+
+    /// Refuses tokens that the model does not have.
+    pub(crate) fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocab = self.vocab;
+        match tokens.iter().position(|&token| token as usize >= vocab) {
+            None => Ok(()),
+            Some(position) => Err(Error::Token {
+                token: tokens[position],
+                position,
+                vocab,
+            }),
+        }
+    }
 }
 
 /// The metadata of one file, with the family's key prefix understood.

@@ -1,8 +1,7 @@
 //! The RWKV-7 model: hyperparameters, weights, state, forward pass on the CPU twins.
 //!
 //! [`Hyperparameters`] and [`tensors`] say what a file must hold; [`CpuModel`] runs it, [`GpuModel`] runs it on a GPU;
-//! a [`Session`] is one sequence on whatever backend, a [`Batch`] several of them, and all that the layers above need to
-//! know.
+//! a [`Session`] is one sequence on whatever backend, a [`Batch`] several, and all that the layers above need to know.
 
 mod batch;
 mod cpu;
@@ -17,9 +16,9 @@ mod state;
 mod taps;
 pub mod tensors;
 
-pub use batch::{Batch, CpuBatch, Part, check_parts};
+pub use batch::{Batch, CpuBatch, Part};
 pub use cpu::{CpuModel, CpuSession};
-pub use error::Error;
+pub use error::{Error, Logits};
 #[cfg(not(target_arch = "wasm32"))]
 pub use gpu::selftest;
 #[cfg(not(target_arch = "wasm32"))]

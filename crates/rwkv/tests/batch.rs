@@ -1,6 +1,10 @@
 //! Sequences in a batch are as they would be alone, whatever their slot, their neighbours and their chunks.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
 
 use std::sync::Arc;
 use thalweg_conformance::synth::{self, Types};
@@ -23,7 +27,7 @@ fn part(slot: usize, tokens: &[u32], wanted: Wanted) -> Part<'_> {
 #[test]
 fn a_step_is_what_its_parts_are_alone() {
     let model = model();
-    let mut batch = CpuBatch::new(Arc::clone(&model), 3, 16).unwrap();
+    let mut batch = CpuBatch::new(Arc::clone(&model), 3);
     let parts = [
         part(2, &[1, 2, 3], Wanted::Last),
         part(0, &[4], Wanted::Nothing),
@@ -46,7 +50,7 @@ fn a_step_is_what_its_parts_are_alone() {
 
 #[test]
 fn states_are_copied_set_and_reset() {
-    let mut batch = CpuBatch::new(model(), 2, 16).unwrap();
+    let mut batch = CpuBatch::new(model(), 2);
     let fresh = batch.state(0).unwrap();
     batch.forward(&[part(0, &[1, 2], Wanted::Nothing)]).unwrap();
     let read = batch.state(0).unwrap();
@@ -60,14 +64,15 @@ fn states_are_copied_set_and_reset() {
 
 #[test]
 fn parts_that_make_no_step_are_refused_before_anything_is_read() {
-    let mut batch = CpuBatch::new(model(), 2, 3).unwrap();
+    let mut batch = CpuBatch::new(model(), 2);
     let fresh = batch.state(0).unwrap();
     let one = part(0, &[1], Wanted::Last);
+    let many = [1; CpuBatch::LARGEST_STEP];
     let refused = [
-        (part(2, &[1], Wanted::Last), "no such slot"),
-        (part(1, &[], Wanted::Last), "no token"),
-        (part(0, &[2], Wanted::Last), "a second part"),
-        (part(1, &[1, 2, 3], Wanted::Last), "more tokens than fit"),
+        (part(2, &[1], Wanted::Last), "slot 2 is not one"),
+        (part(1, &[], Wanted::Last), "no tokens"),
+        (part(0, &[2], Wanted::Last), "two parts"),
+        (part(1, &many, Wanted::Last), "a step of 1025 tokens"),
         (part(1, &[512], Wanted::Last), "token 512"),
     ];
     for (wrong, says) in refused {
@@ -75,24 +80,23 @@ fn parts_that_make_no_step_are_refused_before_anything_is_read() {
         assert!(message.contains(says), "{message}");
         assert_eq!(batch.state(0).unwrap(), fresh);
     }
-    assert!(CpuBatch::new(model(), 0, 1).is_err());
-    assert!(CpuBatch::new(model(), 1, 0).is_err());
 }
 
 #[test]
 fn a_sequence_that_runs_away_is_named_and_the_others_go_on() {
     let model = model();
-    let mut batch = CpuBatch::new(Arc::clone(&model), 2, 4).unwrap();
+    let mut batch = CpuBatch::new(Arc::clone(&model), 2);
     let mut state = batch.state(0).unwrap();
     state.wkv.fill(f32::INFINITY);
     batch.set_state(0, &state).unwrap();
-    let parts = [
-        part(0, &[1], Wanted::Last),
-        part(1, &[1, 2], Wanted::Nothing),
-    ];
+    let parts = [part(0, &[1], Wanted::Last), part(1, &[1, 2], Wanted::Last)];
     let error = batch.forward(&parts).unwrap_err();
-    assert!(matches!(error, Error::Sequence { slot: 0, .. }), "{error}");
+    let Error::Runaway { slots, logits } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(slots, [0]);
     let mut alone = CpuSession::new(model);
-    alone.forward(&[1, 2], Wanted::Nothing).unwrap();
+    let expected = alone.forward(&[1, 2], Wanted::Last).unwrap();
+    assert_eq!(logits.0[512..], expected);
     assert_eq!(batch.state(1).unwrap(), alone.state().unwrap());
 }

@@ -1,11 +1,11 @@
 //! A batch of fake sessions, which can be told to fail, and what a request gives alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use thalweg_engine::{ChunkSize, Error, Finish, Generation, Prompt, Request, Sampler, prefill};
-use thalweg_rwkv::{Batch, Hyperparameters, Part, Session, State, check_parts};
+use thalweg_rwkv::{Batch, Hyperparameters, Logits, Part, Session, State};
 
 use crate::fake::{FakeSession, VOCAB, tokenizer};
 
@@ -48,6 +48,17 @@ impl FakeBatch {
             log: Arc::default(),
         }
     }
+
+    /// A step that a real batch would refuse is a defect of the engine.
+    fn check(&self, parts: &[Part<'_>]) {
+        let slots: HashSet<usize> = parts.iter().map(|part| part.slot).collect();
+        assert_eq!(slots.len(), parts.len(), "a slot twice");
+        assert!(slots.iter().all(|slot| *slot < self.slots()));
+        assert!(parts.iter().all(|part| !part.tokens.is_empty()));
+        let tokens = || parts.iter().flat_map(|part| part.tokens);
+        assert!(tokens().count() <= self.largest_step);
+        assert!(tokens().all(|token| (*token as usize) < VOCAB));
+    }
 }
 
 /// An error of a device that is no sequence's fault.
@@ -73,7 +84,7 @@ impl Batch for FakeBatch {
     }
 
     fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, thalweg_rwkv::Error> {
-        check_parts(parts, self.slots(), self.largest_step, VOCAB).unwrap();
+        self.check(parts);
         let mut log = self.log.lock().unwrap();
         let step = log.steps.len();
         let describe = |part: &Part<'_>| (part.slot, part.tokens.len());
@@ -85,25 +96,26 @@ impl Batch for FakeBatch {
             }
             return Err(broken());
         }
-        let (mut logits, mut failed) = (Vec::new(), None);
+        let (mut logits, mut lost) = (Vec::new(), Vec::new());
         for (index, part) in parts.iter().enumerate() {
             let session = &mut self.sessions[part.slot];
             let mut rows = session.forward(part.tokens, part.wanted)?;
             match fault {
                 Some(Fault::Sequence(guilty)) if guilty % parts.len() == index => {
                     session.forward(&[1; 3], thalweg_rwkv::Wanted::Nothing)?;
-                    failed = Some(part.slot);
+                    rows.fill(f32::NAN);
+                    lost.push(part.slot);
                 }
                 Some(Fault::Logits(guilty)) if guilty % parts.len() == index => rows.fill(f32::NAN),
                 _ => {}
             }
             logits.extend(rows);
         }
-        match failed {
-            None => Ok(logits),
-            Some(slot) => Err(thalweg_rwkv::Error::Sequence {
-                slot,
-                source: Box::new(broken()),
+        match lost.is_empty() {
+            true => Ok(logits),
+            false => Err(thalweg_rwkv::Error::Runaway {
+                slots: lost,
+                logits: Logits(logits),
             }),
         }
     }

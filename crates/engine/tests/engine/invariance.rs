@@ -49,13 +49,12 @@ fn alone_on_cpu(request: &Request) -> Vec<u32> {
 }
 
 fn engine(slots: usize, step_tokens: usize) -> Engine<CpuBatch> {
-    let batch = CpuBatch::new(Arc::clone(&SMALL.model), slots, step_tokens).unwrap();
-    Engine::new(
-        batch,
-        Arc::clone(&SMALL.tokenizer),
-        EngineOptions::default(),
-    )
-    .unwrap()
+    let batch = CpuBatch::new(Arc::clone(&SMALL.model), slots);
+    let options = EngineOptions {
+        step_tokens: Some(step_tokens),
+        ..EngineOptions::default()
+    };
+    Engine::new(batch, Arc::clone(&SMALL.tokenizer), options).unwrap()
 }
 
 fn prompts(count: usize) -> impl Strategy<Value = Vec<Vec<u32>>> {

@@ -59,7 +59,7 @@ impl CpuModel {
         wanted: Wanted,
         taps: Option<&mut Taps>,
     ) -> Result<Vec<f32>, Error> {
-        self.check_tokens(tokens)?;
+        self.hp.check_tokens(tokens)?;
         state.check(&self.hp)?;
         if tokens.is_empty() {
             return Ok(Vec::new());
@@ -105,18 +105,6 @@ impl CpuModel {
         let logits = pass.matmul(&self.weights.output, &normed)?;
         check_finite(&logits, self.hp.vocab, || "the output matrix".to_owned())?;
         Ok(logits)
-    }
-
-    fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
-        let vocab = self.hp.vocab;
-        match tokens.iter().position(|&token| token as usize >= vocab) {
-            None => Ok(()),
-            Some(position) => Err(Error::Token {
-                token: tokens[position],
-                position,
-                vocab,
-            }),
-        }
     }
 }
 
