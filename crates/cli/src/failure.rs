@@ -105,6 +105,7 @@ impl From<thalweg_engine::Error> for Failure {
         match error {
             Error::Setting { .. } => Self::Usage(format!("--{error}")),
             Error::Interrupted { .. } => Self::Interrupted,
+            error @ Error::Io { .. } => Self::Path(error.to_string()),
             Error::Model(error) => error.into(),
             Error::Tokenizer(error) => error.into(),
             _ => Self::Model(with_sources(&error)),

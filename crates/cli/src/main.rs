@@ -13,6 +13,7 @@ mod flags;
 mod interrupt;
 mod model;
 mod output;
+mod prompt_cache;
 mod tuned;
 mod tuner;
 

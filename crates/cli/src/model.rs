@@ -30,6 +30,8 @@ pub(crate) struct Model {
     pub(crate) is_tuned: bool,
     /// What computes, for summaries.
     pub(crate) device: String,
+    /// What the last bits of a result depend on, besides the model.
+    pub(crate) arithmetic: String,
     /// Keeps what was compiled for the session, once that is done with.
     _kernels: Option<Kernels>,
 }
@@ -220,6 +222,7 @@ impl Compute<'_> {
             block_size: None,
             is_tuned: false,
             device: self.device().summary(),
+            arithmetic: "cpu".to_owned(),
             _kernels: None,
         }
     }
@@ -246,6 +249,7 @@ impl Compute<'_> {
             chunk_size: ChunkSize::new(tuning.chunk as usize)?,
             block_size: Some(tuning.block_size),
             is_tuned: found.is_some(),
+            arithmetic: self.device().summary(),
             device: self.device().summary(),
             _kernels: self.kernels(),
         })

@@ -1,5 +1,10 @@
 //! What can go wrong between a prompt and its text.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::StateFault;
+
 /// An error of generation or measurement.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,10 +65,86 @@ pub enum Error {
         /// Tokens that were to be read.
         total: usize,
     },
+    /// As many requests wait as may.
+    #[error(
+        "the queue is full: {requests} requests with {tokens} tokens wait; try again when some are done, or let more wait with the engine's queue_requests and queue_tokens"
+    )]
+    QueueFull {
+        /// Requests that wait.
+        requests: usize,
+        /// Tokens of their prompts.
+        tokens: usize,
+    },
+    /// The engine is no more, so the request will not be answered.
+    #[error("the engine has ended: {reason}; start another one and submit the request again")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// The model ran into infinities in this sequence.
+    #[error(
+        "the numbers of the sequence became infinite or undefined after {read} of its tokens, expected finite numbers; check the model with --check-tensors, or start from another state"
+    )]
+    Runaway {
+        /// Tokens that were read before, those of its start state not counted.
+        read: usize,
+    },
+    /// A step failed, and with it all requests that were running.
+    #[error("the requests that were running have failed: {0}; submit them again")]
+    Step(Arc<thalweg_rwkv::Error>),
+    /// A state file cannot be used, or a state cannot be written as one.
+    #[error("{}: {fault}", path.display())]
+    StateFile {
+        /// The file, if it is known.
+        path: PathBuf,
+        /// What is wrong.
+        fault: StateFault,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {doing} {}: {source}; check that it may be accessed, on a disk with room on it", path.display())]
+    Io {
+        /// "read", "write" or "delete".
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The model failed.
     #[error(transparent)]
     Model(#[from] thalweg_rwkv::Error),
     /// The tokenizer failed.
     #[error(transparent)]
     Tokenizer(#[from] thalweg_tokenizer::Error),
+}
+
+impl From<StateFault> for Error {
+    /// A fault of bytes that are in no file.
+    fn from(fault: StateFault) -> Self {
+        Self::state_file(Path::new("<memory>"), fault)
+    }
+}
+
+impl Error {
+    pub(crate) fn state_file(path: &Path, fault: StateFault) -> Self {
+        Self::StateFile {
+            path: path.to_owned(),
+            fault,
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn stopped(reason: &str) -> Self {
+        Self::Stopped {
+            reason: reason.to_owned(),
+        }
+    }
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use thalweg_rwkv::{Session, Wanted};
-use thalweg_tokenizer::{StreamDecoder, Tokenizer};
+use thalweg_tokenizer::Tokenizer;
 
-use crate::stop::{StopStrings, Watched};
+use crate::text::TextStream;
 use crate::{Error, Prefill, Sampler, Timings};
 
 /// When a generation ends, whichever comes first.
@@ -29,7 +29,7 @@ pub enum Finish {
     StopToken(u32),
     /// A stop string appeared.
     StopString,
-    /// The interrupt flag was raised.
+    /// The interrupt flag was raised, or the request was cancelled.
     Interrupted,
 }
 
@@ -60,8 +60,7 @@ pub struct Generation<'a> {
     interrupt: &'a AtomicBool,
     limit: usize,
     stop_ids: Vec<u32>,
-    stop_strings: StopStrings,
-    decoder: StreamDecoder,
+    text: TextStream,
     tokens: Vec<u32>,
     read: usize,
     logits: Vec<f32>,
@@ -92,8 +91,7 @@ impl<'a> Generation<'a> {
             interrupt,
             limit: until.tokens,
             stop_ids: until.stop_ids,
-            stop_strings: StopStrings::new(&until.stop_strings),
-            decoder: StreamDecoder::default(),
+            text: TextStream::new(&until.stop_strings),
             tokens: Vec::new(),
             read: 0,
             logits: prefill.logits,
@@ -160,24 +158,17 @@ impl<'a> Generation<'a> {
     /// Passes a token's bytes through the decoder and the watch for stop strings. Unused ids have no text.
     fn text_of(&mut self, token: u32) -> String {
         let bytes = self.tokenizer.token_bytes(token).unwrap_or_default();
-        let text = self.decoder.push(bytes);
-        match self.stop_strings.push(&text) {
-            Watched::Text(text) => text,
-            Watched::Stopped(text) => {
-                self.finish = Some(Finish::StopString);
-                text
-            }
+        let piece = self.text.push(bytes);
+        if piece.is_stopped {
+            self.finish = Some(Finish::StopString);
         }
+        piece.text
     }
 
     /// Ends the generation and returns the text that was held back.
     fn end(&mut self, finish: Finish) -> String {
         self.finish = Some(finish);
-        let rest = self.decoder.finish();
-        match self.stop_strings.push(&rest) {
-            Watched::Text(text) => text + &self.stop_strings.finish(),
-            Watched::Stopped(text) => text,
-        }
+        self.text.finish()
     }
 }
 

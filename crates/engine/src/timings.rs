@@ -5,11 +5,13 @@ use std::time::Duration;
 /// Times of one generation. Loading the model and printing the text are not in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
+    /// Time in the queue of an engine, before there was a slot.
+    pub waiting: Duration,
     /// Tokens of the prompt that were read.
     pub prefill_tokens: usize,
     /// Time to read them.
     pub prefill: Duration,
-    /// Time from the start of prefill until the first token was chosen.
+    /// Time from the start of prefill (of waiting, in an engine) until the first token was chosen.
     pub first_token: Duration,
     /// Tokens chosen after the first, each of which took one forward pass.
     pub decode_tokens: usize,

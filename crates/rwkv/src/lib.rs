@@ -10,6 +10,7 @@ mod error;
 mod gpu;
 mod hyperparameters;
 mod memory;
+mod model_hash;
 mod session;
 mod state;
 mod taps;
@@ -27,6 +28,8 @@ pub use gpu::{
 };
 pub use hyperparameters::{Hyperparameters, Ranks};
 pub use memory::MemoryEstimate;
+pub use model_hash::model_hash;
 pub use session::{Session, Wanted};
 pub use state::State;
 pub use taps::Taps;
+pub use thalweg_shaders::stable_hash;

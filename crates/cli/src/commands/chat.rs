@@ -12,6 +12,7 @@ use thalweg_tokenizer::chat::Thinking;
 use crate::failure::Failure;
 use crate::flags::{ModelFlags, SamplerFlags, whole_number};
 use crate::output;
+use crate::prompt_cache::PromptCacheFlags;
 use conversation::{Conversation, Reply};
 use entry::{Entry, HELP};
 
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     sampler: SamplerFlags,
 
     #[command(flatten)]
+    prompt_cache: PromptCacheFlags,
+
+    #[command(flatten)]
     model: ModelFlags,
 }
 
@@ -68,8 +72,13 @@ impl From<ThinkingFlag> for Thinking {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.sampler.settings()?;
-    let mut conversation =
-        Conversation::new(&args.model, settings, args.thinking.into(), args.tokens)?;
+    let mut conversation = Conversation::new(
+        &args.model,
+        &args.prompt_cache,
+        settings,
+        args.thinking.into(),
+        args.tokens,
+    )?;
     conversation.set_system(args.system.as_deref().unwrap_or_default());
     let mut editor = Editor::new()?;
     if output::is_watched() {

@@ -3,13 +3,15 @@
 use std::sync::atomic::AtomicBool;
 
 use thalweg_engine::{
-    Error, Finish, Generation, Outcome, Prefill, Sampler, SamplerSettings, Until, prefill,
+    Finish, Generation, Outcome, Prefill, PrefixCache, Sampler, SamplerSettings, Until,
+    encode_prompt, prefill,
 };
 use thalweg_tokenizer::Tokenizer;
 
 use crate::failure::Failure;
 use crate::flags::{ModelFlags, Precision, SamplerFlags, Text, whole_number};
 use crate::model::Model;
+use crate::prompt_cache::{self, PromptCacheFlags};
 use crate::{interrupt, output};
 
 const AFTER_HELP: &str = "\
@@ -41,6 +43,9 @@ pub(crate) struct Args {
     sampler: SamplerFlags,
 
     #[command(flatten)]
+    prompt_cache: PromptCacheFlags,
+
+    #[command(flatten)]
     model: ModelFlags,
 }
 
@@ -49,11 +54,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let prompt = args.text.read_prompt()?;
     let file = args.model.open()?;
     let tokenizer = Tokenizer::from_gguf(file.metadata())?;
-    let tokens = prompt_tokens(&tokenizer, &prompt)?;
+    let mut tokens = encode_prompt(&tokenizer, &prompt)?;
+    let model_hash = args.prompt_cache.model_hash(&file)?;
     let mut model = args.model.start(file, Precision::Fast)?;
+    let mut cache = args.prompt_cache.open(model_hash, &model)?;
 
     let interrupt = interrupt::watch();
-    let prefill = read_prompt(&mut model, &tokens, interrupt)?;
+    let prefill = read_prompt(&mut model, cache.as_mut(), &tokens, interrupt)?;
     show_prompt(&prompt, args.echo)?;
     let until = Until {
         tokens: args.tokens,
@@ -70,6 +77,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         interrupt,
     );
     let outcome = print(generation)?;
+    if let Some(mut cache) = cache {
+        tokens.extend(&outcome.tokens[..outcome.read]);
+        cache.remember(model.session.as_mut(), &tokens, Some(&outcome.logits))?;
+        prompt_cache::report(cache.close());
+    }
 
     summarize(&outcome, &settings, &model.device);
     if outcome.finish == Some(Finish::Interrupted) {
@@ -79,39 +91,24 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// The prompt's tokens, after begin-of-text if the model asks for it; an empty prompt starts from begin-of-text.
-fn prompt_tokens(tokenizer: &Tokenizer, prompt: &[u8]) -> Result<Vec<u32>, Failure> {
-    let begin = tokenizer
-        .bos_id()
-        .filter(|_| tokenizer.add_bos() || prompt.is_empty());
-    let mut tokens: Vec<u32> = begin.into_iter().collect();
-    tokens.extend(tokenizer.encode(prompt)?);
-    if tokens.is_empty() {
-        Err(Error::NothingToRead.into())
-    } else {
-        Ok(tokens)
-    }
-}
-
 fn read_prompt(
     model: &mut Model,
+    mut cache: Option<&mut PrefixCache>,
     tokens: &[u32],
     interrupt: &AtomicBool,
 ) -> Result<Prefill, Failure> {
+    let known = cache.as_mut().map_or(0, |cache| cache.known(tokens));
     let bar = output::progress(
-        tokens.len(),
+        tokens.len() - known,
         model.chunk_size.tokens(),
         "reading the prompt",
     );
-    let result = prefill(
-        model.session.as_mut(),
-        tokens,
-        model.chunk_size,
-        interrupt,
-        &mut |read| {
-            bar.set_position(read as u64);
-        },
-    );
+    let on_progress = &mut |read| bar.set_position(read as u64);
+    let session = model.session.as_mut();
+    let result = match cache {
+        Some(cache) => cache.read(session, tokens, model.chunk_size, interrupt, on_progress),
+        None => prefill(session, tokens, model.chunk_size, interrupt, on_progress),
+    };
     bar.finish_and_clear();
     Ok(result?)
 }

@@ -62,6 +62,21 @@ fn the_system_text_is_read_first_and_can_be_cleared() {
 }
 
 #[test]
+fn the_prompt_cache_outlives_the_chat_and_changes_no_reply() {
+    let cache = folder();
+    let flags = [
+        &["-n", "6", "--prompt-cache", argument(cache.path())][..],
+        &GREEDY,
+    ]
+    .concat();
+    let lines = "Hello\nAnd then?\n";
+    let first = chat(lines, &flags).text();
+    assert_eq!(first, replies(lines));
+    assert!(std::fs::read_dir(cache.path()).unwrap().count() > 2);
+    assert_eq!(chat(lines, &flags).text(), first);
+}
+
+#[test]
 fn mistakes_are_explained_and_do_not_end_the_chat() {
     let run = chat(
         "/temp warm\n/temp 1000\n/quit\n/regen\n/temp 0\nHello\n",

@@ -168,3 +168,42 @@ fn a_reader_that_leaves_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn a_prompt_in_the_cache_is_not_read_again_and_gives_the_same_text() {
+    let folder = folder();
+    let cache = folder.path().join("states");
+    let run = |prompt: &str, more: &[&str]| {
+        let flags = ["generate", "-p", prompt, "-n", "8", "--temp", "0"];
+        run(&[&flags[..], more].concat())
+    };
+    let cached = ["--prompt-cache", argument(&cache)];
+    for (prompt, read) in [
+        ("The old house", "prefill 4 tokens"),
+        ("The old house", "prefill 0 tokens"),
+        ("The old house on the hill", "prefill 3 tokens"),
+    ] {
+        let with = run(prompt, &cached);
+        assert!(with.stderr.contains(read), "{prompt}: {}", with.stderr);
+        assert_eq!(with.text(), run(prompt, &[]).text());
+    }
+
+    for file in std::fs::read_dir(&cache).unwrap() {
+        let path = file.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let damaged = run("The old house", &cached);
+    assert!(damaged.stderr.contains("checksum"), "{}", damaged.stderr);
+    assert_eq!(damaged.text(), run("The old house", &[]).text());
+}
+
+#[test]
+fn a_prompt_cache_that_is_no_folder_is_refused() {
+    let folder = folder();
+    let file = save(&folder, "taken", b"x");
+    run(&["generate", "-p", "A", "--prompt-cache", argument(&file)])
+        .assert_fails(5, &["cannot write", "taken"]);
+}

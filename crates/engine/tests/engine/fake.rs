@@ -92,9 +92,16 @@ impl FakeSession {
         }
         let hash = self.state.ffn_shift[0] as u32;
         (0..VOCAB as u32)
-            .map(|i| (hash.wrapping_mul(2_654_435_761).wrapping_add(i * 40_503) >> 16) as f32 / 1e4)
+            .map(|token| (mix(hash * 16 + token) >> 16) as f32 / 1e4)
             .collect()
     }
+}
+
+/// Bits that depend on every bit of `x`.
+fn mix(x: u32) -> u32 {
+    let x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+    let x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+    x ^ (x >> 16)
 }
 
 impl Session for FakeSession {

@@ -1,11 +1,10 @@
-//! Prefill, the decode loop and the prefix cache on a session that follows a script.
+//! Prefill, the decode loop on a session that follows a script.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::fake::{FakeSession, STOP, tokenizer};
 use thalweg_engine::{
-    ChunkSize, Error, Finish, Generation, Outcome, PrefixCache, Sampler, SamplerSettings, Until,
-    prefill,
+    ChunkSize, Error, Finish, Generation, Outcome, Sampler, SamplerSettings, Until, prefill,
 };
 use thalweg_rwkv::{Session, Wanted};
 
@@ -248,35 +247,4 @@ fn the_outcome_describes_the_session() {
         outcome.logits
     );
     assert_eq!(again.state().unwrap(), state);
-}
-
-#[test]
-fn the_prefix_cache_returns_to_the_longest_known_beginning() {
-    let mut session = FakeSession::new();
-    let mut cache = PrefixCache::new(2);
-    for tokens in [&[A][..], &[A, B], &[A, B, A]] {
-        session.reset();
-        let logits = session.forward(tokens, Wanted::Last).unwrap();
-        cache.remember(&mut session, tokens, &logits).unwrap();
-    }
-    let (known, logits) = cache.resume(&mut session, &[A, B, A, A]).unwrap();
-    assert_eq!(known, 3);
-    let logits = logits.unwrap().to_vec();
-    let continued = session.forward(&[A], Wanted::Last).unwrap();
-
-    let mut fresh = FakeSession::new();
-    assert_eq!(fresh.forward(&[A, B, A], Wanted::Last).unwrap(), logits);
-    assert_eq!(fresh.forward(&[A], Wanted::Last).unwrap(), continued);
-
-    assert_eq!(cache.resume(&mut session, &[A, B, B]).unwrap().0, 2);
-    let (known, logits) = cache.resume(&mut session, &[A, A]).unwrap();
-    assert_eq!(
-        (known, logits),
-        (0, None),
-        "the oldest state should have left the cache"
-    );
-    assert_eq!(
-        session.state().unwrap(),
-        FakeSession::new().state().unwrap()
-    );
 }

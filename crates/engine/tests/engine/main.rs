@@ -1,8 +1,21 @@
 //! The engine on sessions that need no model.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail like tests"
+)]
 
+mod cache;
+mod engine;
+mod failures;
 mod fake;
+mod fake_batch;
 mod generation;
+mod invariance;
+mod neighbours;
 mod perplexity;
 mod sampler;
+mod state_file;
+mod streaming;

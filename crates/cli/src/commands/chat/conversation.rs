@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use thalweg_engine::{
-    Error, Finish, Generation, Prefill, PrefixCache, Sampler, SamplerSettings, Until, prefill,
+    Error, Finish, Generation, Prefill, PrefixCache, Sampler, SamplerSettings, Until,
 };
 use thalweg_tokenizer::chat::{ChatTemplate, Message, Role, Thinking};
 use thalweg_tokenizer::{Tokenizer, TokenizerKind};
@@ -11,10 +11,8 @@ use thalweg_tokenizer::{Tokenizer, TokenizerKind};
 use crate::failure::Failure;
 use crate::flags::{ModelFlags, Precision};
 use crate::model::Model;
+use crate::prompt_cache::{self, PromptCacheFlags};
 use crate::{interrupt, output};
-
-/// States kept: after the last prompts and replies, enough for the next turn and for another reply to this one.
-const SNAPSHOTS: usize = 4;
 
 /// A conversation. Each turn renders all messages anew; what the model has read of them before is taken from the
 /// cache of states, so a turn costs its own tokens alone.
@@ -43,6 +41,7 @@ pub(super) enum Reply {
 impl Conversation {
     pub(super) fn new(
         flags: &ModelFlags,
+        prompt_cache: &PromptCacheFlags,
         settings: SamplerSettings,
         thinking: Thinking,
         reply_limit: usize,
@@ -52,13 +51,16 @@ impl Conversation {
         let template = ChatTemplate::from_gguf(file.metadata())?.with_thinking(thinking);
         let model_talks = tokenizer.kind() == TokenizerKind::World
             || file.metadata().contains("tokenizer.chat_template");
+        let model_hash = prompt_cache.model_hash(&file)?;
+        let model = flags.start(file, Precision::Fast)?;
+        let cache = prompt_cache.open(model_hash, &model)?;
         Ok(Self {
             model_talks,
-            model: flags.start(file, Precision::Fast)?,
+            cache: cache.unwrap_or_else(prompt_cache::in_memory),
+            model,
             tokenizer,
             template,
             sampler: Sampler::new(settings)?,
-            cache: PrefixCache::new(SNAPSHOTS),
             system: None,
             messages: Vec::new(),
             reply_limit,
@@ -150,33 +152,19 @@ impl Conversation {
 
     /// Brings the session to the end of `tokens`, from the nearest remembered state.
     fn read(&mut self, tokens: &[u32]) -> Result<Prefill, Error> {
-        let session = self.model.session.as_mut();
-        let (known, logits) = self.cache.resume(session, tokens)?;
-        if let Some(logits) = logits.filter(|_| known == tokens.len()) {
-            return Ok(Prefill {
-                logits: logits.to_vec(),
-                tokens: 0,
-                elapsed: Default::default(),
-            });
-        }
-        let bar = output::progress(
-            tokens.len() - known,
-            self.model.chunk_size.tokens(),
-            "reading",
-        );
-        let result = prefill(
-            session,
-            &tokens[known..],
-            self.model.chunk_size,
+        let known = self.cache.known(tokens);
+        let chunk_size = self.model.chunk_size;
+        let bar = output::progress(tokens.len() - known, chunk_size.tokens(), "reading");
+        let result = self.cache.read(
+            self.model.session.as_mut(),
+            tokens,
+            chunk_size,
             self.interrupt,
-            &mut |read| {
-                bar.set_position(read as u64);
-            },
+            &mut |read| bar.set_position(read as u64),
         );
         bar.finish_and_clear();
-        let prefill = result?;
-        self.cache.remember(session, tokens, &prefill.logits)?;
-        Ok(prefill)
+        prompt_cache::report(self.cache.take_faults());
+        result
     }
 
     /// Prints the reply as it comes and returns it.
@@ -216,8 +204,9 @@ impl Conversation {
             output::note_part(" [cut at the limit of -n]");
         }
         tokens.extend(&outcome.tokens[..outcome.read]);
+        let session = self.model.session.as_mut();
         self.cache
-            .remember(self.model.session.as_mut(), &tokens, &outcome.logits)?;
+            .remember(session, &tokens, Some(&outcome.logits))?;
         Ok(reply)
     }
 }

@@ -1,0 +1,192 @@
+//! What handing tokens out one by one costs over collecting them, and what top-p costs over greedy: 50 tokens.
+//!
+//! Beside a model these are small numbers in a noise of larger ones. So the same rows are also there without a model, on
+//! a batch that computes nothing: what is left is the engine's own time.
+
+#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
+#![allow(
+    clippy::expect_used,
+    reason = "a bench without its input has nothing to do"
+)]
+
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use futures_core::Stream;
+use thalweg_benches::demo_model;
+use thalweg_engine::{Engine, EngineOptions, EngineThread, Request, SamplerSettings, TokenStream};
+use thalweg_gguf::GgufFile;
+use thalweg_rwkv::{Batch, CpuBatch, CpuModel, Error, Hyperparameters, Part, State};
+use thalweg_tokenizer::Tokenizer;
+
+const TOKENS: usize = 50;
+
+fn greedy() -> Request {
+    Request {
+        sampler: SamplerSettings::greedy(),
+        ..sampled()
+    }
+}
+
+/// Top-p alone: penalties cost time too.
+fn sampled() -> Request {
+    let sampler = SamplerSettings {
+        top_p: 0.9,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+        ..SamplerSettings::default()
+    };
+    let mut request = Request::new(vec![1]);
+    request.until.tokens = TOKENS;
+    request.sampler = sampler;
+    request
+}
+
+/// All tokens at once, when the last one is there.
+fn collect<B: Batch>(engine: &mut Engine<B>, request: Request) {
+    let mut handle = engine.submit(request).expect("the request is good");
+    while engine.step() {}
+    while let Poll::Ready(Some(token)) = handle.try_next() {
+        black_box(token.expect("the engine goes on"));
+    }
+}
+
+/// Each token when it is there, on the thread that computes it.
+fn iterate<B: Batch>(engine: &mut Engine<B>, request: Request) {
+    let mut handle = engine.submit(request).expect("the request is good");
+    for token in engine.tokens(&mut handle) {
+        black_box(token.expect("the engine goes on"));
+    }
+}
+
+/// Each token when it is there, by a call.
+fn call_back<B: Batch>(engine: &mut Engine<B>, request: Request) {
+    let on_token = |token| {
+        black_box(token);
+        ControlFlow::Continue(())
+    };
+    let handle = engine.submit_with(request, on_token);
+    while engine.step() {}
+    drop(handle);
+}
+
+/// Each token when it is there, on another thread.
+fn iterate_across(engine: &EngineThread, request: Request) {
+    for token in engine.submit(request).expect("the request is good") {
+        black_box(token.expect("the engine goes on"));
+    }
+}
+
+/// The same, awaited.
+fn stream_across(engine: &EngineThread, request: Request) {
+    let handle = engine.submit(request).expect("the request is good");
+    let mut stream: TokenStream = handle.into_stream();
+    pollster::block_on(async {
+        let mut poll = |context: &mut Context<'_>| Pin::new(&mut stream).poll_next(context);
+        while let Some(token) = std::future::poll_fn(&mut poll).await {
+            black_box(token.expect("the engine goes on"));
+        }
+    });
+}
+
+/// All rows on one kind of batch.
+fn rows<B: Batch + Send + 'static>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    tokenizer: &Arc<Tokenizer>,
+    batch: impl Fn() -> B,
+) {
+    group.throughput(Throughput::Elements(TOKENS as u64));
+    let engine = || {
+        let tokenizer = Arc::clone(tokenizer);
+        Engine::new(batch(), tokenizer, EngineOptions::default()).expect("the options are good")
+    };
+    let mut here = engine();
+    group.bench_function("collected", |b| b.iter(|| collect(&mut here, greedy())));
+    group.bench_function("sync", |b| b.iter(|| iterate(&mut here, greedy())));
+    group.bench_function("callback", |b| b.iter(|| call_back(&mut here, greedy())));
+    group.bench_function("collected, top-p", |b| {
+        b.iter(|| collect(&mut here, sampled()))
+    });
+    let there = engine().spawn().expect("a thread starts");
+    group.bench_function("sync, other thread", |b| {
+        b.iter(|| iterate_across(&there, greedy()))
+    });
+    group.bench_function("async, other thread", |b| {
+        b.iter(|| stream_across(&there, greedy()))
+    });
+}
+
+fn with_the_demo_model(c: &mut Criterion) {
+    let file = GgufFile::open(&demo_model()).expect("the demo model opens");
+    let tokenizer = Arc::new(Tokenizer::from_gguf(file.metadata()).expect("it has a tokenizer"));
+    let model = Arc::new(CpuModel::load(file).expect("the demo model loads"));
+    let mut group = c.benchmark_group("streaming, demo model");
+    group.sample_size(20);
+    rows(&mut group, &tokenizer, || {
+        CpuBatch::new(Arc::clone(&model), 1)
+    });
+    group.finish();
+}
+
+fn without_a_model(c: &mut Criterion) {
+    let file = GgufFile::open(&demo_model()).expect("the demo model opens");
+    let tokenizer = Arc::new(Tokenizer::from_gguf(file.metadata()).expect("it has a tokenizer"));
+    let hp = Hyperparameters::from_gguf(&file).expect("it has hyperparameters");
+    let mut group = c.benchmark_group("streaming, no model");
+    rows(&mut group, &tokenizer, || Nothing { hp: hp.clone() });
+    group.finish();
+}
+
+/// Computes nothing; its logits never change.
+struct Nothing {
+    hp: Hyperparameters,
+}
+
+impl Batch for Nothing {
+    fn hyperparameters(&self) -> &Hyperparameters {
+        &self.hp
+    }
+
+    fn slots(&self) -> usize {
+        1
+    }
+
+    fn largest_step(&self) -> usize {
+        128
+    }
+
+    fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error> {
+        let rows: usize = parts
+            .iter()
+            .map(|part| part.wanted.count(part.tokens.len()))
+            .sum();
+        let logit = |index: usize| (index * 7919 % 1021) as f32 / 64.0;
+        Ok((0..rows * self.hp.vocab)
+            .map(|index| logit(index % self.hp.vocab))
+            .collect())
+    }
+
+    fn state(&mut self, _slot: usize) -> Result<State, Error> {
+        Ok(State::zeros(&self.hp))
+    }
+
+    fn set_state(&mut self, _slot: usize, _state: &State) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn copy_state(&mut self, _from: usize, _to: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn reset(&mut self, _slot: usize) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+criterion_group!(benches, with_the_demo_model, without_a_model);
+criterion_main!(benches);

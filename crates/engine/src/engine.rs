@@ -1,0 +1,283 @@
+//! The engine: many requests on one batch, a step at a time.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::Poll;
+
+use thalweg_rwkv::Batch;
+use thalweg_tokenizer::Tokenizer;
+
+use crate::intake::{Intake, Line};
+use crate::memory::Memory;
+use crate::queue::{Queue, QueueLimits};
+use crate::scheduler::Scheduler;
+use crate::sequence::Sequence;
+use crate::{Error, Handle, PrefixCache, Request, Submitter, Token};
+
+/// How an [`Engine`] divides its batch.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Sequences at once, at most as many as the batch has slots, which is the default.
+    pub sequences: Option<usize>,
+    /// Tokens of a step, of all sequences together, at most as many as the batch takes, which is the default. Fewer make
+    /// those that generate wait less for those that read.
+    pub step_tokens: Option<usize>,
+    /// Requests that may wait for a slot.
+    pub queue_requests: usize,
+    /// Tokens of their prompts, all together.
+    pub queue_tokens: usize,
+    /// Most tokens that a request may ask for.
+    pub longest_reply: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            sequences: None,
+            step_tokens: None,
+            queue_requests: 1024,
+            queue_tokens: 1 << 24,
+            longest_reply: 1 << 20,
+        }
+    }
+}
+
+/// Answers many requests at once on one [`Batch`].
+///
+/// Every step reads some tokens of many sequences together: one of each that generates, and of prompts as much as the
+/// step still takes. So a long prompt never holds the others up for longer than a step. What a request gets depends on no
+/// other: not on who is beside it, nor on its slot, nor on how its prompt was cut. On the CPU that holds to the last bit,
+/// elsewhere as exactly as the batch says.
+///
+/// The engine computes in [`step`](Engine::step) and nowhere else, on the thread that calls it. [`spawn`](Engine::spawn)
+/// gives it a thread of its own; where there are none, [`tokens`](Engine::tokens) steps as tokens are asked for.
+///
+/// A sequence whose numbers run away fails alone. Any other failure of a step (a device that was lost, say) fails what is
+/// running, with [`Error::Step`]. The engine goes on with what is waiting if
+/// its slots can still be reset, and ends with [`Error::Stopped`] for everybody if not.
+///
+/// ```
+/// # use std::{path::Path, sync::Arc};
+/// # use thalweg_engine::{Engine, EngineOptions, Request, SamplerSettings};
+/// # use thalweg_gguf::GgufFile;
+/// # use thalweg_rwkv::{CpuBatch, CpuModel};
+/// # use thalweg_tokenizer::Tokenizer;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let file = GgufFile::open(Path::new("../../assets/thalweg-demo-29m-q4_k_m.gguf"))?;
+/// let tokenizer = Arc::new(Tokenizer::from_gguf(file.metadata())?);
+/// let batch = CpuBatch::new(Arc::new(CpuModel::load(file)?), 4);
+/// let engine = Engine::new(batch, tokenizer, EngineOptions::default())?.spawn()?;
+///
+/// let mut request = Request::new("Once upon a time");
+/// request.until.tokens = 8;
+/// request.sampler = SamplerSettings::greedy();
+/// for token in engine.submit(request)? {
+///     print!("{}", token?.text);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Engine<B> {
+    pub(crate) batch: B,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) scheduler: Scheduler,
+    /// By slot.
+    pub(crate) running: Vec<Option<Sequence>>,
+    pub(crate) memory: Option<Memory>,
+}
+
+impl<B: Batch> Engine<B> {
+    /// An engine on a batch that nobody else uses.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] if an option is 0 or more than the batch has; errors of the batch.
+    pub fn new(
+        mut batch: B,
+        tokenizer: Arc<Tokenizer>,
+        options: EngineOptions,
+    ) -> Result<Self, Error> {
+        let sequences = within("sequences", options.sequences, batch.slots())?;
+        let step_tokens = within("step-tokens", options.step_tokens, batch.largest_step())?;
+        for slot in 0..batch.slots() {
+            batch.reset(slot)?;
+        }
+        let limits = QueueLimits {
+            requests: options.queue_requests,
+            tokens: options.queue_tokens,
+        };
+        let intake = Intake {
+            tokenizer,
+            hp: batch.hyperparameters().clone(),
+            longest_reply: options.longest_reply,
+            line: Mutex::new(Line {
+                queue: Queue::new(limits),
+                closed: None,
+            }),
+            arrived: Condvar::new(),
+        };
+        Ok(Self {
+            batch,
+            intake: Arc::new(intake),
+            scheduler: Scheduler::new(sequences, step_tokens),
+            running: std::iter::repeat_with(|| None).take(sequences).collect(),
+            memory: None,
+        })
+    }
+
+    /// Remembers states at the ends of prompts and replies, and within long prompts, so that what begins like an earlier
+    /// text is read from there. Slots of the batch beyond those for sequences are the cache's first tier: what is there is
+    /// copied without leaving the device. What the slots do not hold goes to `cache`.
+    ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// let mut engine = engine.with_cache(PrefixCache::new(64 << 20));
+    /// let mut resumed = 0;
+    /// for _ in 0..2 {
+    ///     let mut handle = engine.submit(request.clone())?;
+    ///     engine.tokens(&mut handle).for_each(drop);
+    ///     resumed = handle.ending().map_or(0, |ending| ending.resumed);
+    /// }
+    /// assert!(resumed > 0); // the second time the prompt was known
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_cache(mut self, cache: PrefixCache) -> Self {
+        let spare = self.running.len()..self.batch.slots();
+        self.memory = Some(Memory::new(cache, spare));
+        self
+    }
+
+    /// Takes a request, which waits for a slot and is then worked on in every step.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the request (see [`Request`]); [`Error::QueueFull`]; [`Error::Stopped`].
+    pub fn submit(&self, request: Request) -> Result<Handle, Error> {
+        self.submitter().submit(request)
+    }
+
+    /// The same, but each token is handed to `on_token` as soon as it is chosen, on the thread that steps, which waits
+    /// meanwhile. Breaking off cancels the request. The handle tells of the end alone.
+    ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// let engine = engine.spawn()?;
+    /// let handle = engine.submit_with(request, |token| {
+    ///     print!("{}", token.text);
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// let (_, ending) = handle.collect_text()?;
+    /// assert_eq!(ending.tokens.len(), 8);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn submit_with(
+        &self,
+        request: Request,
+        on_token: impl FnMut(Token) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<Handle, Error> {
+        self.submitter().submit_with(request, on_token)
+    }
+
+    /// Takes a request for several continuations of one prompt, which is read once. They differ in their seeds, which
+    /// count up from the request's.
+    ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// let engine = engine.spawn()?;
+    /// for handle in engine.submit_fork(request, 3)? {
+    ///     println!("{}", handle.collect_text()?.0);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same; all continuations count as requests that wait.
+    pub fn submit_fork(
+        &self,
+        request: Request,
+        continuations: usize,
+    ) -> Result<Vec<Handle>, Error> {
+        self.submitter().submit_fork(request, continuations)
+    }
+
+    /// Takes requests from other threads.
+    pub fn submitter(&self) -> Submitter {
+        Submitter::new(Arc::clone(&self.intake))
+    }
+
+    /// The tokens of a request, for which the engine steps as long as they are not there yet. Other requests go on
+    /// meanwhile; their tokens wait in their handles.
+    ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// let mut handle = engine.submit(request)?;
+    /// for token in engine.tokens(&mut handle) {
+    ///     print!("{}", token?.text);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tokens<'a>(&'a mut self, handle: &'a mut Handle) -> Tokens<'a, B> {
+        Tokens {
+            engine: self,
+            handle,
+        }
+    }
+
+    /// Whether there is anything to do.
+    pub fn is_busy(&self) -> bool {
+        self.running.iter().any(Option::is_some) || !self.intake.lock().queue.is_empty()
+    }
+}
+
+/// What is running and waiting hears that nobody works on it any more.
+impl<B> Drop for Engine<B> {
+    fn drop(&mut self) {
+        self.intake.close("it was dropped");
+    }
+}
+
+/// The tokens of a request, from an engine that steps as they are asked for. See [`Engine::tokens`].
+pub struct Tokens<'a, B> {
+    engine: &'a mut Engine<B>,
+    handle: &'a mut Handle,
+}
+
+impl<B: Batch> Iterator for Tokens<'_, B> {
+    type Item = Result<Token, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Poll::Ready(next) = self.handle.try_next() {
+                return next;
+            }
+            if !self.engine.step() {
+                return match self.handle.try_next() {
+                    Poll::Ready(next) => next,
+                    Poll::Pending => Some(Err(Error::stopped("the request is another engine's"))),
+                };
+            }
+        }
+    }
+}
+
+/// An option, or all there is; refused if it is neither.
+fn within(name: &'static str, found: Option<usize>, most: usize) -> Result<usize, Error> {
+    let found = found.unwrap_or(most);
+    if (1..=most).contains(&found) {
+        return Ok(found);
+    }
+    Err(Error::Setting {
+        name,
+        found: found.to_string(),
+        expected: "a whole number from 1 to what the batch has",
+    })
+}

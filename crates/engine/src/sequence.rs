@@ -1,0 +1,246 @@
+//! One request on its way: what it has read, what it has chosen, and when it ends.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use thalweg_tokenizer::Tokenizer;
+
+use crate::choice::{Choice, choose};
+use crate::mailbox::Outlet;
+use crate::text::{Piece, TextStream};
+use crate::{Ending, Error, Finish, Request, Sampler, Snapshot, Timings, Token, Until};
+
+/// A sequence, in the queue or in a slot.
+pub(crate) struct Sequence {
+    /// The prompt, then what was generated.
+    tokens: Vec<u32>,
+    prompt: usize,
+    /// How many of them the slot has read.
+    read: usize,
+    start: Option<Start>,
+    is_cached: bool,
+    keeps_snapshot: bool,
+    /// Further continuations of the same prompt, until it is read.
+    pub(crate) followers: Vec<Sequence>,
+    sampler: Sampler,
+    until: Until,
+    logprobs: Option<usize>,
+    text: TextStream,
+    outlet: Outlet,
+    resumed: usize,
+    times: Times,
+}
+
+/// A snapshot to begin from, and how many of the sequence's tokens it covers.
+#[derive(Clone)]
+pub(crate) struct Start {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) tokens: usize,
+}
+
+struct Times {
+    submitted: Instant,
+    began: Option<Instant>,
+    last_choice: Option<Instant>,
+    timings: Timings,
+}
+
+impl Sequence {
+    /// A checked request, its prompt encoded.
+    pub(crate) fn new(request: &Request, prompt: Vec<u32>, outlet: Outlet) -> Result<Self, Error> {
+        let start = request.start.clone();
+        Ok(Self {
+            prompt: prompt.len(),
+            tokens: prompt,
+            read: 0,
+            is_cached: request.cached && start.is_none(),
+            start: start.map(|snapshot| Start {
+                snapshot,
+                tokens: 0,
+            }),
+            keeps_snapshot: request.keeps_snapshot,
+            followers: Vec::new(),
+            sampler: Sampler::new(request.sampler.clone())?,
+            text: TextStream::new(&request.until.stop_strings),
+            until: request.until.clone(),
+            logprobs: request.logprobs,
+            outlet,
+            resumed: 0,
+            times: Times {
+                submitted: Instant::now(),
+                began: None,
+                last_choice: None,
+                timings: Timings::default(),
+            },
+        })
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.outlet.is_cancelled()
+    }
+
+    pub(crate) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The tokens that the slot has read.
+    pub(crate) fn read(&self) -> &[u32] {
+        &self.tokens[..self.read]
+    }
+
+    pub(crate) fn start(&self) -> Option<&Start> {
+        self.start.as_ref()
+    }
+
+    pub(crate) fn is_cached(&self) -> bool {
+        self.is_cached
+    }
+
+    pub(crate) fn keeps_snapshot(&self) -> bool {
+        self.keeps_snapshot
+    }
+
+    /// The slot stands after so many of the tokens, which need not be read.
+    pub(crate) fn begin_at(&mut self, known: usize) {
+        self.read = known;
+        if self.times.began.is_none() {
+            let now = Instant::now();
+            self.times.began = Some(now);
+            self.times.timings.waiting = now - self.times.submitted;
+            self.resumed = known.min(self.prompt);
+        }
+    }
+
+    /// How many tokens may be read in one go: none beyond a multiple of `stride`, where the state is worth keeping.
+    pub(crate) fn ready(&self, stride: Option<usize>) -> usize {
+        let mut end = self.tokens.len();
+        if let Some(stride) = stride.filter(|_| self.is_cached) {
+            end = end.min((self.read / stride + 1) * stride);
+        }
+        end - self.read
+    }
+
+    /// Whether the state after what was read is one that others may begin from: at the prompt's end, and within it every so
+    /// often.
+    pub(crate) fn is_worth_keeping(&self, stride: Option<usize>) -> bool {
+        let is_mark = stride.is_some_and(|stride| self.read.is_multiple_of(stride));
+        self.read == self.prompt || (self.read < self.prompt && is_mark)
+    }
+
+    /// The next tokens to be read.
+    pub(crate) fn next(&self, count: usize) -> &[u32] {
+        &self.tokens[self.read..self.read + count]
+    }
+
+    /// Whether the next `count` tokens are all there are, so that one is to be chosen after them.
+    pub(crate) fn is_last(&self, count: usize) -> bool {
+        self.read + count == self.tokens.len()
+    }
+
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.read += count;
+        if self.read == self.prompt && self.times.last_choice.is_none() {
+            let began = self.times.began.unwrap_or(self.times.submitted);
+            self.times.timings.prefill = began.elapsed();
+            self.times.timings.prefill_tokens = self.prompt - self.resumed;
+        }
+    }
+
+    /// Chooses the next token, after all of the present ones were read, and sends it out. Says whether that was the end.
+    pub(crate) fn choose(
+        &mut self,
+        logits: &[f32],
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Finish>, Error> {
+        if self.generated() == self.until.tokens {
+            return Ok(Some(Finish::Limit)); // of no token at all
+        }
+        let choice = choose(&mut self.sampler, logits, self.logprobs)?;
+        self.count_time();
+        let (text, finish) = self.text_after(choice.token, tokenizer);
+        self.send(choice, text, finish.is_some());
+        Ok(finish)
+    }
+
+    fn generated(&self) -> usize {
+        self.tokens.len() - self.prompt
+    }
+
+    fn text_after(&mut self, token: u32, tokenizer: &Tokenizer) -> (String, Option<Finish>) {
+        if self.until.stop_ids.contains(&token) {
+            return (self.text.finish(), Some(Finish::StopToken(token)));
+        }
+        self.sampler.accept(token);
+        self.tokens.push(token);
+        let bytes = tokenizer.token_bytes(token).unwrap_or_default();
+        let Piece { text, is_stopped } = self.text.push(bytes);
+        if is_stopped {
+            return (text, Some(Finish::StopString));
+        }
+        if self.generated() == self.until.tokens {
+            return (text + &self.text.finish(), Some(Finish::Limit));
+        }
+        (text, None)
+    }
+
+    fn send(&mut self, choice: Choice, text: String, is_end: bool) {
+        self.outlet.send(Token {
+            id: choice.token,
+            text,
+            logprob: choice.logprob,
+            top: choice.top,
+            is_end,
+            timing: self.times.submitted.elapsed(),
+        });
+    }
+
+    fn count_time(&mut self) {
+        let now = Instant::now();
+        let Times {
+            submitted,
+            last_choice,
+            timings,
+            ..
+        } = &mut self.times;
+        match last_choice.replace(now) {
+            None => timings.first_token = now - *submitted,
+            Some(last) => {
+                timings.decode_tokens += 1;
+                timings.decode += now - last;
+            }
+        }
+    }
+
+    /// Ends it as planned, or by cancellation.
+    pub(crate) fn finish(mut self, finish: Finish, snapshot: Option<Arc<Snapshot>>) {
+        let ending = Ending {
+            finish,
+            read: self.read.saturating_sub(self.prompt),
+            resumed: self.resumed,
+            tokens: self.tokens.split_off(self.prompt),
+            snapshot,
+            timings: self.times.timings,
+        };
+        self.outlet.end(Ok(ending));
+    }
+
+    pub(crate) fn fail(mut self, error: Error) {
+        self.outlet.end(Err(error));
+    }
+
+    /// Lets it begin from where another with the same prompt stands.
+    pub(crate) fn follow(&mut self, snapshot: Arc<Snapshot>) {
+        self.start = Some(Start {
+            snapshot,
+            tokens: self.prompt,
+        });
+    }
+
+    /// The first of the followers that are still wanted, with the others behind it.
+    pub(crate) fn take_successor(&mut self) -> Option<Sequence> {
+        let mut followers = std::mem::take(&mut self.followers).into_iter();
+        let mut first = followers.next()?;
+        first.followers = followers.collect();
+        Some(first)
+    }
+}

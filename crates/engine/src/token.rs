@@ -1,0 +1,42 @@
+//! What comes out of an engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::choice::TokenProbability;
+use crate::{Finish, Snapshot, Timings};
+
+/// A token that was generated. The last one may be a stop token, whose own text is never shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// Text that may be shown after it: whole characters, nothing of a stop string; often none, at times that of earlier
+    /// tokens too.
+    pub text: String,
+    /// Its log-probability under the model alone, if asked for.
+    pub logprob: Option<f32>,
+    /// The most probable tokens in its place, the best first, as many as were asked for.
+    pub top: Vec<TokenProbability>,
+    /// Whether it is the last one.
+    pub is_end: bool,
+    /// Time from submission until it was chosen.
+    pub timing: Duration,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// Why.
+    pub finish: Finish,
+    /// The generated tokens, without the stop token.
+    pub tokens: Vec<u32>,
+    /// Tokens of the prompt that were not read, for the state after them was known.
+    pub resumed: usize,
+    /// How many of the generated tokens the snapshot has read: all, or all but the last.
+    pub read: usize,
+    /// Where it ended, if asked for; nothing if it was cancelled.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// How long it took.
+    pub timings: Timings,
+}

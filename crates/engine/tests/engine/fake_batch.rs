@@ -1,0 +1,179 @@
+//! A batch of fake sessions, which can be told to fail, and what a request gives alone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use thalweg_engine::{ChunkSize, Error, Finish, Generation, Prompt, Request, Sampler, prefill};
+use thalweg_rwkv::{Batch, Hyperparameters, Logits, Part, Session, State};
+
+use crate::fake::{FakeSession, VOCAB, tokenizer};
+
+/// What goes wrong in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The numbers of the part at this index (modulo the number of parts) run away.
+    Sequence(usize),
+    /// The device fails.
+    Device,
+    /// The logits of the part at this index are no numbers.
+    Logits(usize),
+}
+
+/// What happened to a batch, for the test that looks at it from outside.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// Slot and tokens of each part, step by step.
+    pub(crate) steps: Vec<Vec<(usize, usize)>>,
+    /// By number of the step.
+    pub(crate) faults: HashMap<usize, Fault>,
+    /// Whether the device is gone: then nothing works any more.
+    pub(crate) is_lost: bool,
+    /// States that travelled to the host or back.
+    pub(crate) transfers: usize,
+}
+
+pub(crate) struct FakeBatch {
+    sessions: Vec<FakeSession>,
+    largest_step: usize,
+    pub(crate) log: Arc<Mutex<Log>>,
+}
+
+impl FakeBatch {
+    pub(crate) fn new(slots: usize, largest_step: usize) -> Self {
+        let sessions = std::iter::repeat_with(FakeSession::new).take(slots);
+        Self {
+            sessions: sessions.collect(),
+            largest_step,
+            log: Arc::default(),
+        }
+    }
+
+    /// A step that a real batch would refuse is a defect of the engine.
+    fn check(&self, parts: &[Part<'_>]) {
+        let slots: HashSet<usize> = parts.iter().map(|part| part.slot).collect();
+        assert_eq!(slots.len(), parts.len(), "a slot twice");
+        assert!(slots.iter().all(|slot| *slot < self.slots()));
+        assert!(parts.iter().all(|part| !part.tokens.is_empty()));
+        let tokens = || parts.iter().flat_map(|part| part.tokens);
+        assert!(tokens().count() <= self.largest_step);
+        assert!(tokens().all(|token| (*token as usize) < VOCAB));
+    }
+}
+
+/// An error of a device that is no sequence's fault.
+fn broken() -> thalweg_rwkv::Error {
+    thalweg_rwkv::Error::Setting {
+        name: "device",
+        found: 0,
+        expected: "to work".to_owned(),
+    }
+}
+
+impl Batch for FakeBatch {
+    fn hyperparameters(&self) -> &Hyperparameters {
+        self.sessions[0].hyperparameters()
+    }
+
+    fn slots(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn largest_step(&self) -> usize {
+        self.largest_step
+    }
+
+    fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, thalweg_rwkv::Error> {
+        self.check(parts);
+        let mut log = self.log.lock().unwrap();
+        let step = log.steps.len();
+        let describe = |part: &Part<'_>| (part.slot, part.tokens.len());
+        log.steps.push(parts.iter().map(describe).collect());
+        let fault = log.faults.get(&step).copied();
+        if log.is_lost || fault == Some(Fault::Device) {
+            for session in &mut self.sessions {
+                session.forward(&[1; 3], thalweg_rwkv::Wanted::Nothing)?; // no state is of any use
+            }
+            return Err(broken());
+        }
+        let (mut logits, mut lost) = (Vec::new(), Vec::new());
+        for (index, part) in parts.iter().enumerate() {
+            let session = &mut self.sessions[part.slot];
+            let mut rows = session.forward(part.tokens, part.wanted)?;
+            match fault {
+                Some(Fault::Sequence(guilty)) if guilty % parts.len() == index => {
+                    session.forward(&[1; 3], thalweg_rwkv::Wanted::Nothing)?;
+                    rows.fill(f32::NAN);
+                    lost.push(part.slot);
+                }
+                Some(Fault::Logits(guilty)) if guilty % parts.len() == index => rows.fill(f32::NAN),
+                _ => {}
+            }
+            logits.extend(rows);
+        }
+        match lost.is_empty() {
+            true => Ok(logits),
+            false => Err(thalweg_rwkv::Error::Runaway {
+                slots: lost,
+                logits: Logits(logits),
+            }),
+        }
+    }
+
+    fn state(&mut self, slot: usize) -> Result<State, thalweg_rwkv::Error> {
+        self.log.lock().unwrap().transfers += 1;
+        self.sessions[slot].state()
+    }
+
+    fn set_state(&mut self, slot: usize, state: &State) -> Result<(), thalweg_rwkv::Error> {
+        self.log.lock().unwrap().transfers += 1;
+        self.sessions[slot].set_state(state)
+    }
+
+    fn copy_state(&mut self, from: usize, to: usize) -> Result<(), thalweg_rwkv::Error> {
+        let state = self.sessions[from].state()?;
+        self.sessions[to].set_state(&state)
+    }
+
+    fn reset(&mut self, slot: usize) -> Result<(), thalweg_rwkv::Error> {
+        if self.log.lock().unwrap().is_lost {
+            return Err(broken());
+        }
+        self.sessions[slot].reset();
+        Ok(())
+    }
+}
+
+/// What a request led to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) text: String,
+    pub(crate) finish: Finish,
+}
+
+/// What a request gives in a session of its own.
+pub(crate) fn alone(request: &Request, session: &mut dyn Session) -> Result<Answer, Error> {
+    let Prompt::Tokens(prompt) = &request.prompt else {
+        panic!("a prompt of tokens");
+    };
+    let (tokenizer, interrupt) = (tokenizer(), AtomicBool::new(false));
+    let mut sampler = Sampler::new(request.sampler.clone())?;
+    let read = prefill(
+        session,
+        prompt,
+        ChunkSize::default(),
+        &interrupt,
+        &mut |_| {},
+    )?;
+    let until = request.until.clone();
+    let mut generation =
+        Generation::new(session, &tokenizer, &mut sampler, read, until, &interrupt);
+    let text = (&mut generation).collect::<Result<String, _>>()?;
+    let outcome = generation.outcome();
+    Ok(Answer {
+        tokens: outcome.tokens,
+        text,
+        finish: outcome.finish.unwrap(),
+    })
+}
