@@ -340,6 +340,12 @@ impl Compute<'_> {
         }))
     }
 
+    /// Whether a GPU computes, rather than this processor.
+    pub(crate) fn is_gpu(&self) -> bool {
+        let context = self.context.as_ref();
+        context.is_some_and(|context| !context.adapter().software)
+    }
+
     /// Bytes in use on the device, where there is one.
     pub(crate) fn device_bytes(&self) -> Option<u64> {
         let memory = self.context.as_ref()?.memory();

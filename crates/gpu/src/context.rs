@@ -18,10 +18,14 @@ use crate::{
 #[cfg(not(target_arch = "wasm32"))]
 use crate::{Backend, Uploader, pipeline_cache::PipelineCache};
 
-/// How long a wait keeps its processor before it goes to sleep: a token of a small model, or of a large one on a fast
-/// device. Of what a slow device takes it is a small part.
+/// How long a wait keeps its processor, at its end: a token of a small model, or of a large one on a fast device. Of what a
+/// slow device takes it is a small part.
 #[cfg(not(target_arch = "wasm32"))]
 const AWAKE: Duration = Duration::from_millis(5);
+
+/// The most that a wait sleeps because the last one took long.
+#[cfg(not(target_arch = "wasm32"))]
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// An open device with its queue, its compiled kernels and the count of its memory.
 ///
@@ -43,6 +47,9 @@ pub struct Context {
     rate: Rate,
     /// Estimated microseconds of work submitted and not waited for.
     pending_us: AtomicU64,
+    /// What the last wait for everything took.
+    #[cfg(not(target_arch = "wasm32"))]
+    last_wait_us: AtomicU64,
 }
 
 /// How much device memory is in use.
@@ -135,6 +142,8 @@ impl Context {
             pipeline_cache,
             buffer_bytes: Arc::default(),
             pending_us: AtomicU64::new(0),
+            #[cfg(not(target_arch = "wasm32"))]
+            last_wait_us: AtomicU64::new(0),
         })
     }
 
@@ -316,20 +325,31 @@ impl Context {
         self.wait_at_most(Duration::from_secs(60) + 10 * pending, submission, doing)
     }
 
-    /// Waits a little for everything submitted without going to sleep: to be woken takes a fifth of what a token of 3B
-    /// takes on a large device, whose clock falls meanwhile. A device that computes on this processor is left to it.
+    /// Waits for everything submitted, but not for long, and is awake at the end: to be woken takes a fifth of what a token
+    /// of 3B takes on a large device, whose clock falls meanwhile. The last wait tells how long this one may sleep before. A
+    /// device that computes on this processor is left to it.
     #[cfg(not(target_arch = "wasm32"))]
     fn wait_awake(&self) {
         if self.adapter.software {
             return;
         }
         let started = std::time::Instant::now();
-        while started.elapsed() < AWAKE {
+        let last = Duration::from_micros(self.last_wait_us.load(Ordering::Relaxed));
+        let sleep = last.saturating_sub(AWAKE);
+        if !sleep.is_zero() {
+            let _ = self.poll(wgpu::PollType::Wait {
+                submission_index: None,
+                timeout: Some(sleep),
+            });
+        }
+        while started.elapsed() < sleep + 2 * AWAKE {
             match self.poll(wgpu::PollType::Poll) {
                 Ok(status) if !status.is_queue_empty() => std::hint::spin_loop(),
-                _ => return,
+                _ => break,
             }
         }
+        let waited = started.elapsed().min(LONGEST_SLEEP).as_micros() as u64;
+        self.last_wait_us.store(waited, Ordering::Relaxed);
     }
 
     #[cfg(not(target_arch = "wasm32"))]

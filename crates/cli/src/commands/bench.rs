@@ -121,8 +121,10 @@ fn describe(file: &GgufFile) -> Result<thalweg_bench::Model, Failure> {
     })
 }
 
-/// A GPU that has idled, as it does while kernels compile, runs at a fraction of its clock for up to half a second.
-const WARM_UP: Duration = Duration::from_millis(600);
+/// A GPU that has idled, as it does while kernels compile, runs at a fraction of its clock for up to two seconds.
+const WARM_UP: Duration = Duration::from_millis(2000);
+/// Processors are at their clock sooner.
+const PROCESSOR_WARM_UP: Duration = Duration::from_millis(500);
 
 /// A chunk and a block size, as far as they are given.
 type Sizes = (Option<ChunkSize>, Option<u32>);
@@ -252,10 +254,14 @@ impl<'a> Bench<'a> {
         &self,
         mut action: impl FnMut() -> Result<Duration, Failure>,
     ) -> Result<Vec<f64>, Failure> {
+        let warm_up = match self.compute.is_gpu() {
+            true => WARM_UP,
+            false => PROCESSOR_WARM_UP,
+        };
         let start = Instant::now();
         loop {
             action()?;
-            if start.elapsed() >= WARM_UP {
+            if start.elapsed() >= warm_up {
                 break;
             }
         }
