@@ -3,7 +3,7 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, chat, completions, devices, generate, info, logits, perplexity, tokenize, tune,
+    batch, bench, chat, completions, devices, generate, info, logits, perplexity, tokenize, tune,
 };
 use crate::failure::Failure;
 
@@ -31,6 +31,7 @@ pub(crate) struct Cli {
 enum Command {
     Generate(generate::Args),
     Chat(chat::Args),
+    Batch(batch::Args),
     Perplexity(perplexity::Args),
     Logits(logits::Args),
     Tokenize(tokenize::Args),
@@ -61,6 +62,7 @@ impl Cli {
         match self.command {
             Command::Generate(args) => generate::run(&args),
             Command::Chat(args) => chat::run(&args),
+            Command::Batch(args) => batch::run(&args),
             Command::Perplexity(args) => perplexity::run(&args),
             Command::Logits(args) => logits::run(&args),
             Command::Tokenize(args) => tokenize::run(&args),

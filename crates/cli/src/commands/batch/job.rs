@@ -1,0 +1,273 @@
+//! The job: lines go from the reader to the engine, and what comes of them to the output.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use serde::Serialize;
+use thalweg_engine::{Error, Handle, Request};
+
+use super::budget::Budget;
+use super::entry::{Id, Mistake};
+use super::progress::{Progress, Tally};
+use super::reader::{Content, Line};
+use super::reply::{Fault, Generated, Reply};
+use super::results::{Finished, Results};
+use crate::failure::Failure;
+use crate::model::BatchEngine;
+
+/// How often an interrupt is looked for while nothing else happens.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What the job waits for.
+pub(super) enum Event {
+    /// From the reader.
+    Line(Line),
+    /// From the reader, which reads no more.
+    InputEnd(Result<(), Failure>),
+    /// From the engine: nothing more is generated for the line at this position.
+    Generated(u64, Generated),
+}
+
+/// Everything that a job works with.
+pub(super) struct Job {
+    pub(super) engine: BatchEngine,
+    /// Where mistakes are found.
+    pub(super) input_name: String,
+    pub(super) results: Results,
+    pub(super) budget: Arc<Budget>,
+    pub(super) progress: Progress,
+    /// Where the engine's thread tells of ends.
+    pub(super) ends: Sender<Event>,
+    pub(super) running: HashMap<u64, Running>,
+    pub(super) tally: Tally,
+    /// What went wrong first.
+    pub(super) first_mistake: Option<String>,
+    /// Tokens generated so far, those of replies that are not complete among them.
+    pub(super) tokens: Arc<AtomicU64>,
+}
+
+/// A line that the engine works on.
+pub(super) struct Running {
+    number: u64,
+    bytes: u64,
+    id: Id,
+    seed: u64,
+    has_logprobs: bool,
+    handle: Handle,
+}
+
+impl Job {
+    /// Works until all lines are done with. Whatever ends it earlier, replies that are complete by then are written.
+    pub(super) fn work(
+        &mut self,
+        events: &Receiver<Event>,
+        interrupt: &AtomicBool,
+    ) -> Result<(), Failure> {
+        let worked = self.work_through(events, interrupt);
+        if let Err(Failure::Interrupted | Failure::Device(_)) = worked {
+            self.keep_complete(events)?;
+        }
+        worked
+    }
+
+    fn work_through(
+        &mut self,
+        events: &Receiver<Event>,
+        interrupt: &AtomicBool,
+    ) -> Result<(), Failure> {
+        let mut input_end = None;
+        loop {
+            if interrupt.load(Ordering::Relaxed) {
+                return Err(Failure::Interrupted);
+            }
+            if let Some(end) = input_end.take_if(|_| self.running.is_empty()) {
+                return end;
+            }
+            match events.recv_timeout(PATIENCE) {
+                Ok(Event::Line(line)) => self.begin(line)?,
+                Ok(Event::InputEnd(end)) => input_end = Some(end),
+                Ok(Event::Generated(position, generated)) => self.end(position, generated)?,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            let tokens = self.tokens.load(Ordering::Relaxed);
+            self.progress.show(&self.tally, tokens);
+        }
+    }
+
+    /// An error if some lines failed.
+    pub(super) fn failed_lines(&self) -> Result<(), Failure> {
+        match &self.first_mistake {
+            None => Ok(()),
+            Some(first) => Err(Failure::Model(format!(
+                "lines that failed: {}, the first at {first}; {} says the same of each: correct them and run the same \
+                 command again",
+                self.tally.failed,
+                self.results.name()
+            ))),
+        }
+    }
+
+    /// Lines that have just ended need not be done again.
+    fn keep_complete(&mut self, events: &Receiver<Event>) -> Result<(), Failure> {
+        for event in events.try_iter() {
+            if let Event::Generated(position, generated) = event {
+                match self.end(position, generated) {
+                    // the engine failed, which is known
+                    Err(Failure::Device(_)) | Ok(()) => {}
+                    Err(failure) => return Err(failure),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a line to the engine, if there is anything to be done for it.
+    fn begin(&mut self, line: Line) -> Result<(), Failure> {
+        let Line {
+            number,
+            position,
+            bytes,
+            content,
+        } = line;
+        let (id, request) = match content {
+            Content::Request(id, request) => (id, *request),
+            Content::Known => {
+                self.tally.skipped += 1;
+                return self.finish(position, bytes, None);
+            }
+            Content::Mistake(mistake) => {
+                return self.fail(number, position, bytes, mistake);
+            }
+        };
+        let seed = request.sampler.seed;
+        let has_logprobs = request.logprobs.is_some();
+        match self.submit(position, request) {
+            Ok(handle) => {
+                let running = Running {
+                    number,
+                    bytes,
+                    id,
+                    seed,
+                    has_logprobs,
+                    handle,
+                };
+                self.running.insert(position, running);
+                Ok(())
+            }
+            Err(error) => {
+                let what = blame_the_line(error)?;
+                self.fail(number, position, bytes, Mistake { id, what })
+            }
+        }
+    }
+
+    /// The reply gathers on the engine's thread, and comes as one event.
+    fn submit(&self, position: u64, request: Request) -> Result<Handle, Error> {
+        let mut reply = Gathering {
+            position,
+            generated: Generated::default(),
+            ends: self.ends.clone(),
+        };
+        let tokens = Arc::clone(&self.tokens);
+        self.engine.thread.submit_with(request, move |token| {
+            tokens.fetch_add(1, Ordering::Relaxed);
+            reply.generated.push(token);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Writes what came of a line.
+    fn end(&mut self, position: u64, generated: Generated) -> Result<(), Failure> {
+        let Some(running) = self.running.remove(&position) else {
+            return Ok(()); // the engine did not take it, which has been dealt with
+        };
+        let Running {
+            number,
+            bytes,
+            id,
+            seed,
+            has_logprobs,
+            handle,
+        } = running;
+        let ending = match handle.collect_text() {
+            Ok((_, ending)) => ending,
+            Err(error) => {
+                let what = blame_the_line(error)?;
+                return self.fail(number, position, bytes, Mistake { id, what });
+            }
+        };
+        let logprobs = has_logprobs.then_some(generated.logprobs.as_slice());
+        let reply = Reply::new(&id, number, seed, &generated.text, logprobs, &ending);
+        self.tally.replies += 1;
+        self.tally.prompt_tokens += reply.prompt_tokens as u64;
+        self.tally.tokens += reply.tokens as u64;
+        self.finish(position, bytes, Some(json(&reply)?))
+    }
+
+    fn fail(
+        &mut self,
+        number: u64,
+        position: u64,
+        bytes: u64,
+        mistake: Mistake,
+    ) -> Result<(), Failure> {
+        let error = format!("{}, line {number}: {}", self.input_name, mistake.what);
+        self.tally.failed += 1;
+        let fault = Fault {
+            id: &mistake.id,
+            line: number,
+            error: &error,
+        };
+        let text = json(&fault)?;
+        self.first_mistake.get_or_insert(error);
+        self.finish(position, bytes, Some(text))
+    }
+
+    fn finish(&mut self, position: u64, bytes: u64, text: Option<String>) -> Result<(), Failure> {
+        for bytes in self.results.put(position, Finished { text, bytes })? {
+            self.progress.advance(bytes);
+            self.budget.give_back(bytes);
+        }
+        Ok(())
+    }
+}
+
+/// A reply on its way. It is sent when the engine lets go of it, which it does after the handle knows the end.
+struct Gathering {
+    position: u64,
+    generated: Generated,
+    ends: Sender<Event>,
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        let generated = std::mem::take(&mut self.generated);
+        let _ = self.ends.send(Event::Generated(self.position, generated)); // or nobody listens any more
+    }
+}
+
+/// What is wrong with one line; the failure of all if it is not the line's fault.
+fn blame_the_line(error: Error) -> Result<String, Failure> {
+    match error {
+        Error::Step(_) | Error::Stopped { .. } => Err(go_on_later(error.into())),
+        error => Ok(error.to_string()),
+    }
+}
+
+fn go_on_later(failure: Failure) -> Failure {
+    match failure {
+        Failure::Device(message) => Failure::Device(format!(
+            "{message}; the replies so far are kept: run the same command again to go on"
+        )),
+        other => other,
+    }
+}
+
+fn json(line: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(line)
+        .map_err(|error| Failure::Path(format!("cannot write a line of the output: {error}")))
+}
