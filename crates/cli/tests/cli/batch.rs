@@ -1,14 +1,15 @@
 //! `thalweg batch`: a file of prompts, a file of replies.
 
+#[cfg(unix)]
+mod going_on;
+
 use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::models::{folder, random, save, with_nan_scale};
-use crate::program::{GREEDY, Run, argument, command, run, run_with_input};
+use crate::program::{GREEDY, Run, argument, run, run_with_input};
 
 /// A folder with a model, and an input and an output beside it.
 struct Place {
@@ -244,7 +245,7 @@ fn bad_lines_do_not_stop_the_others() {
     assert_eq!(run.code, 3, "{}", run.stderr);
     let last = run.stderr.lines().last().unwrap();
     for part in [
-        "error: lines that failed: 11",
+        "error: lines failed: 11",
         "prompts.jsonl, line 1:",
         "out.jsonl",
         "again",
@@ -273,6 +274,32 @@ fn bad_lines_do_not_stop_the_others() {
 }
 
 #[test]
+fn a_line_too_long_is_not_held() {
+    let place = Place::new();
+    let input = [&vec![b'x'; (64 << 20) + 1][..], b"\n{\"prompt\": \"y\"}"].concat();
+    let flags = [
+        "batch",
+        "-m",
+        argument(&place.model),
+        "-n",
+        "2",
+        "--ordered",
+    ];
+    let run = run_with_input(&flags, &input);
+    assert_eq!(run.code, 3);
+    let lines = parsed(&String::from_utf8(run.stdout).unwrap());
+    assert!(
+        lines[0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("67108866 bytes"),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(lines[1]["tokens"], 2);
+}
+
+#[test]
 fn a_model_that_fails_fails_each_line() {
     let place = Place::new();
     let model = with_nan_scale(&place.folder);
@@ -284,60 +311,6 @@ fn a_model_that_fails_fails_each_line() {
             "{line}"
         );
     }
-}
-
-#[test]
-fn a_job_goes_on_where_it_ended() {
-    let place = Place::new();
-    let input = prompts(8);
-    let flags = ["-n", "4", "--json", "--ordered"];
-    let (first, complete) = place.run(input.as_bytes(), &flags);
-    let summary = first.json();
-    assert_eq!(
-        (&summary["replies"], &summary["skipped"]),
-        (&8.into(), &0.into())
-    );
-    assert_eq!(
-        (&summary["tokens"], &summary["complete"]),
-        (&32.into(), &true.into())
-    );
-
-    // As if the power had failed within the fourth line.
-    let text = std::fs::read_to_string(place.output()).unwrap();
-    let torn = text.match_indices('\n').nth(2).unwrap().0 + 30;
-    std::fs::write(place.output(), &text[..torn]).unwrap();
-    let (second, lines) = place.run(input.as_bytes(), &flags);
-    let summary = second.json();
-    assert_eq!(
-        (&summary["replies"], &summary["skipped"]),
-        (&5.into(), &3.into())
-    );
-    let texts = |lines: &[Value]| -> Vec<(Value, Value)> {
-        lines
-            .iter()
-            .map(|line| (line["id"].clone(), line["text"].clone()))
-            .collect()
-    };
-    assert_eq!(texts(&lines), texts(&complete));
-
-    let (third, lines) = place.run(input.as_bytes(), &flags);
-    assert_eq!(third.json()["skipped"], 8);
-    assert_eq!(texts(&lines), texts(&complete));
-}
-
-#[test]
-fn failed_lines_are_done_again_once_corrected() {
-    let place = Place::new();
-    let (first, lines) = place.run(b"{\"prompt\": \"x\"}\n{\"promt\": \"y\"}\n", &["-n", "2"]);
-    assert_eq!((first.code, lines.len()), (3, 2));
-    let (second, lines) = place.run(b"{\"prompt\": \"x\"}\n{\"prompt\": \"y\"}\n", &["-n", "2"]);
-    assert_eq!((second.code, lines.len()), (0, 2), "{}", second.stderr);
-    assert!(
-        second.stderr.contains("1 replies, 0 failed, 1 skipped"),
-        "{}",
-        second.stderr
-    );
-    assert!(lines.iter().all(|line| line["text"].is_string()));
 }
 
 #[test]
@@ -383,18 +356,6 @@ fn prompts_and_replies_go_through_pipes() {
 }
 
 #[test]
-fn other_files_are_not_written_over() {
-    let place = Place::new();
-    let input = save(&place.folder, "prompts.jsonl", prompts(1).as_bytes());
-    for contents in ["Dear Mary,", "Dear Mary,\n", &prompts(2)] {
-        let letter = save(&place.folder, "letter.txt", contents.as_bytes());
-        run(&place.arguments(&input, &letter, &[])).assert_fails(3, &["letter.txt, line 1", "-o"]);
-        assert_eq!(std::fs::read_to_string(&letter).unwrap(), contents);
-    }
-    run(&place.arguments(&input, &input, &[])).assert_fails(3, &["prompts.jsonl, line 1"]);
-}
-
-#[test]
 fn flags_and_files_that_make_no_sense() {
     let place = Place::new();
     let input = save(&place.folder, "prompts.jsonl", prompts(1).as_bytes());
@@ -432,74 +393,6 @@ fn a_prompt_in_the_cache_is_not_read_again() {
     }
     assert!(std::fs::read_dir(&cache).unwrap().count() > 0);
     assert_eq!(texts[0], texts[1]);
-}
-
-/// Starts a job one line of which never ends, and waits until the others are done.
-#[cfg(unix)]
-fn endless_job(place: &Place, short: usize) -> Child {
-    let endless = "{\"id\": \"endless\", \"prompt\": \"x\", \"n\": 1000000}\n";
-    let input = save(
-        &place.folder,
-        "prompts.jsonl",
-        format!("{endless}{}", prompts(short)).as_bytes(),
-    );
-    let arguments = place
-        .arguments(&input, &place.output(), &["-n", "2"])
-        .join("\n");
-    let child = command(&arguments.lines().collect::<Vec<_>>())
-        .spawn()
-        .unwrap();
-    let start = Instant::now();
-    while std::fs::read_to_string(place.output())
-        .unwrap_or_default()
-        .lines()
-        .count()
-        < short
-    {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "the short lines must not wait for the long one"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child
-}
-
-#[cfg(unix)]
-#[test]
-fn an_interrupt_keeps_what_is_complete() {
-    let place = Place::new();
-    let child = endless_job(&place, 5);
-    crate::interrupts::press_ctrl_c(&child);
-    let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("5 replies, 0 failed"), "{stderr}");
-    assert!(!stderr.contains("error:"), "{stderr}");
-    assert_eq!(place.lines().len(), 5);
-    let (run, lines) = place.run(prompts(5).as_bytes(), &["-n", "2"]);
-    assert!(
-        run.stderr.contains("0 replies, 0 failed, 5 skipped"),
-        "{}",
-        run.stderr
-    );
-    assert_eq!(lines.len(), 5);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_killed_job_goes_on() {
-    let place = Place::new();
-    let mut child = endless_job(&place, 3);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let (run, lines) = place.run(prompts(6).as_bytes(), &["-n", "2"]);
-    assert!(
-        run.stderr.contains("3 replies, 0 failed, 3 skipped"),
-        "{}",
-        run.stderr
-    );
-    assert_eq!(lines.len(), 6);
 }
 
 /// Many more lines than are read ahead, of all kinds, in both orders: each comes out once.

@@ -13,8 +13,9 @@ use thalweg_engine::{Error, Handle, Request};
 use super::budget::Budget;
 use super::entry::{Id, Mistake};
 use super::progress::{Progress, Tally};
-use super::reader::{Content, Line};
+use super::reader::{Content, Line, Place};
 use super::reply::{Fault, Generated, Reply};
+use super::requests::Task;
 use super::results::{Finished, Results};
 use crate::failure::Failure;
 use crate::model::BatchEngine;
@@ -52,11 +53,11 @@ pub(super) struct Job {
 
 /// A line that the engine works on.
 pub(super) struct Running {
-    number: u64,
-    bytes: u64,
+    place: Place,
     id: Id,
     seed: u64,
     has_logprobs: bool,
+    is_message: bool,
     handle: Handle,
 }
 
@@ -103,8 +104,7 @@ impl Job {
         match &self.first_mistake {
             None => Ok(()),
             Some(first) => Err(Failure::Model(format!(
-                "lines that failed: {}, the first at {first}; {} says the same of each: correct them and run the same \
-                 command again",
+                "lines failed: {}, as {} says of each; the first: {first}; correct them and run the same command again",
                 self.tally.failed,
                 self.results.name()
             ))),
@@ -127,40 +127,37 @@ impl Job {
 
     /// Hands a line to the engine, if there is anything to be done for it.
     fn begin(&mut self, line: Line) -> Result<(), Failure> {
-        let Line {
-            number,
-            position,
-            bytes,
-            content,
-        } = line;
-        let (id, request) = match content {
-            Content::Request(id, request) => (id, *request),
+        let Line { place, content } = line;
+        let (id, task) = match content {
+            Content::Task(id, task) => (id, *task),
             Content::Known => {
                 self.tally.skipped += 1;
-                return self.finish(position, bytes, None);
+                return self.finish(place, None);
             }
-            Content::Mistake(mistake) => {
-                return self.fail(number, position, bytes, mistake);
-            }
+            Content::Mistake(mistake) => return self.fail(place, mistake),
         };
+        let Task {
+            request,
+            is_message,
+        } = task;
         let seed = request.sampler.seed;
         let has_logprobs = request.logprobs.is_some();
-        match self.submit(position, request) {
+        match self.submit(place.position, request) {
             Ok(handle) => {
                 let running = Running {
-                    number,
-                    bytes,
+                    place,
                     id,
                     seed,
                     has_logprobs,
+                    is_message,
                     handle,
                 };
-                self.running.insert(position, running);
+                self.running.insert(place.position, running);
                 Ok(())
             }
             Err(error) => {
                 let what = blame_the_line(error)?;
-                self.fail(number, position, bytes, Mistake { id, what })
+                self.fail(place, Mistake { id, what })
             }
         }
     }
@@ -186,49 +183,54 @@ impl Job {
             return Ok(()); // the engine did not take it, which has been dealt with
         };
         let Running {
-            number,
-            bytes,
+            place,
             id,
             seed,
             has_logprobs,
+            is_message,
             handle,
         } = running;
         let ending = match handle.collect_text() {
             Ok((_, ending)) => ending,
             Err(error) => {
                 let what = blame_the_line(error)?;
-                return self.fail(number, position, bytes, Mistake { id, what });
+                return self.fail(place, Mistake { id, what });
             }
         };
         let logprobs = has_logprobs.then_some(generated.logprobs.as_slice());
-        let reply = Reply::new(&id, number, seed, &generated.text, logprobs, &ending);
+        let text = match is_message {
+            true => generated.text.trim_start(),
+            false => &generated.text,
+        };
+        let reply = Reply::new(&id, place.number, seed, text, logprobs, &ending);
         self.tally.replies += 1;
         self.tally.prompt_tokens += reply.prompt_tokens as u64;
         self.tally.tokens += reply.tokens as u64;
-        self.finish(position, bytes, Some(json(&reply)?))
+        self.finish(place, Some(json(&reply)?))
     }
 
-    fn fail(
-        &mut self,
-        number: u64,
-        position: u64,
-        bytes: u64,
-        mistake: Mistake,
-    ) -> Result<(), Failure> {
-        let error = format!("{}, line {number}: {}", self.input_name, mistake.what);
+    fn fail(&mut self, place: Place, mistake: Mistake) -> Result<(), Failure> {
+        let line = place.number;
+        let error = format!("{}, line {line}: {}", self.input_name, mistake.what);
         self.tally.failed += 1;
         let fault = Fault {
             id: &mistake.id,
-            line: number,
+            line,
             error: &error,
         };
         let text = json(&fault)?;
         self.first_mistake.get_or_insert(error);
-        self.finish(position, bytes, Some(text))
+        self.finish(place, Some(text))
     }
 
-    fn finish(&mut self, position: u64, bytes: u64, text: Option<String>) -> Result<(), Failure> {
-        for bytes in self.results.put(position, Finished { text, bytes })? {
+    /// Writes what is to be written of a line, and of those that wait for it.
+    fn finish(&mut self, place: Place, text: Option<String>) -> Result<(), Failure> {
+        let Place {
+            position, bytes, ..
+        } = place;
+        let finished = Finished { text, bytes };
+        let write = || self.results.put(position, finished);
+        for bytes in self.progress.hide_during(write)? {
             self.progress.advance(bytes);
             self.budget.give_back(bytes);
         }

@@ -69,6 +69,11 @@ impl Progress {
         ));
     }
 
+    /// Keeps the bar out of the way of what `action` writes, which may go to the same terminal.
+    pub(super) fn hide_during<T>(&self, action: impl FnOnce() -> T) -> T {
+        self.bar.suspend(action)
+    }
+
     /// Seconds since the start, and never 0.
     pub(super) fn seconds(&self) -> f64 {
         self.start.elapsed().as_secs_f64().max(1e-9)

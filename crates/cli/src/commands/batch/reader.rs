@@ -7,13 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use thalweg_engine::Request;
-
 use super::budget::Budget;
 use super::entry::{Entry, Id, Mistake};
 use super::job::Event;
 use super::lines::{Lines, RawLine};
-use super::requests::Requests;
+use super::requests::{Requests, Task};
 use crate::failure::Failure;
 
 /// Bytes of a line at most. The engine's queue holds the tokens of the longest.
@@ -58,17 +56,23 @@ impl Input {
 
 /// A line of the input, understood as far as that goes without the model.
 pub(super) struct Line {
+    pub(super) place: Place,
+    pub(super) content: Content,
+}
+
+/// Which line it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
     /// Counted from 1.
     pub(super) number: u64,
     /// Counts the lines that are not blank, from 0.
     pub(super) position: u64,
     /// What it takes of the budget.
     pub(super) bytes: u64,
-    pub(super) content: Content,
 }
 
 pub(super) enum Content {
-    Request(Id, Box<Request>),
+    Task(Id, Box<Task>),
     /// There is a reply to it from before.
     Known,
     Mistake(Mistake),
@@ -128,10 +132,13 @@ impl Reader {
             let (number, bytes) = (raw.number, raw.length.min(LONGEST_LINE as u64));
             let content = understanding.of(raw, &mut seen);
             self.budget.take(bytes);
-            let line = Line {
+            let place = Place {
                 number,
                 position,
                 bytes,
+            };
+            let line = Line {
+                place,
                 content: content.unwrap_or_else(Content::Mistake),
             };
             if self.events.send(Event::Line(line)).is_err() {
@@ -180,7 +187,7 @@ impl Understanding {
             return Ok(Content::Known);
         }
         match self.requests.make(number, entry) {
-            Ok(request) => Ok(Content::Request(id, Box::new(request))),
+            Ok(task) => Ok(Content::Task(id, Box::new(task))),
             Err(error) => Err(Mistake {
                 id,
                 what: error.to_string(),

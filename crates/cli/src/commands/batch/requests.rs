@@ -7,6 +7,13 @@ use thalweg_tokenizer::{Error, Tokenizer};
 use super::Args;
 use super::entry::{Entry, Source};
 
+/// What is asked of the engine for a line.
+pub(super) struct Task {
+    pub(super) request: Request,
+    /// Whether the text replies to messages: then blanks in front of it belong to the layout, not to it.
+    pub(super) is_message: bool,
+}
+
 /// What the flags say of every line that does not say otherwise, and how the model wants its texts.
 pub(super) struct Requests {
     tokens: usize,
@@ -39,7 +46,7 @@ impl Requests {
     ///
     /// # Errors
     /// What the model's chat template says of the messages.
-    pub(super) fn make(&self, number: u64, entry: Entry) -> Result<Request, Error> {
+    pub(super) fn make(&self, number: u64, entry: Entry) -> Result<Task, Error> {
         let defaults = &self.sampler;
         let sampler = SamplerSettings {
             temperature: entry.temp.unwrap_or(defaults.temperature),
@@ -56,6 +63,7 @@ impl Requests {
                 .unwrap_or_else(|| defaults.seed.wrapping_add(number)),
         };
         let mut stop_strings = entry.stop.unwrap_or_else(|| self.stop.clone());
+        let is_message = matches!(entry.source, Source::Messages(_));
         let prompt = match entry.source {
             Source::Prompt(prompt) => prompt,
             Source::Messages(messages) => {
@@ -64,15 +72,20 @@ impl Requests {
                 self.template.render(&messages, true)?
             }
         };
-        Ok(Request {
+        let until = Until {
+            tokens: entry.tokens.unwrap_or(self.tokens),
+            stop_ids: self.stop_ids.clone(),
+            stop_strings,
+        };
+        let request = Request {
             sampler,
-            until: Until {
-                tokens: entry.tokens.unwrap_or(self.tokens),
-                stop_ids: self.stop_ids.clone(),
-                stop_strings,
-            },
+            until,
             logprobs: entry.logprobs.or(self.logprobs),
             ..Request::new(prompt.as_str())
+        };
+        Ok(Task {
+            request,
+            is_message,
         })
     }
 }

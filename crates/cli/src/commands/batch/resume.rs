@@ -98,8 +98,17 @@ fn keep_replies(path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path)?; // the file behind a link, not the link
     let folder = path.parent().unwrap_or(Path::new("."));
     let kept = NamedTempFile::new_in(folder)?;
-    let mut writer = BufWriter::new(kept);
-    let mut lines = lines(&path)?;
+    copy_replies(&path, kept.as_file())?;
+    kept.as_file()
+        .set_permissions(fs::metadata(&path)?.permissions())?;
+    kept.as_file().sync_all()?;
+    kept.persist(&path)?;
+    Ok(())
+}
+
+fn copy_replies(from: &Path, to: &File) -> io::Result<()> {
+    let mut writer = BufWriter::new(to);
+    let mut lines = lines(from)?;
     while let Some(line) = lines.next()? {
         let is_reply = written(&line).is_some_and(|written| written.is_reply());
         if let Some(content) = line.content.filter(|_| is_reply) {
@@ -107,14 +116,7 @@ fn keep_replies(path: &Path) -> io::Result<()> {
             writer.write_all(b"\n")?;
         }
     }
-    let kept = writer
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
-    kept.as_file()
-        .set_permissions(fs::metadata(&path)?.permissions())?;
-    kept.as_file().sync_all()?;
-    kept.persist(&path)?;
-    Ok(())
+    writer.flush()
 }
 
 #[cfg(test)]
