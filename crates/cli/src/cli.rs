@@ -14,10 +14,11 @@ Examples:
   thalweg generate -p \"Once upon a time\"              a story by the demo model
   thalweg generate -m model.gguf -f prompt.txt -n 500
   thalweg chat -m model.gguf
+  thalweg batch -m model.gguf -i prompts.jsonl -o replies.jsonl
   thalweg info model.gguf --tensors
 
 Exit codes:
-  0 success    2 usage    3 model, prompt or logits at fault    4 device    5 path    130 interrupted";
+  0 success    2 usage    3 model, prompts or logits at fault    4 device    5 path    130 interrupted";
 
 /// Run RWKV-7 language models from GGUF files.
 #[derive(Debug, Parser)]

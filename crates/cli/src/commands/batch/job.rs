@@ -131,8 +131,11 @@ impl Job {
         let (id, task) = match content {
             Content::Task(id, task) => (id, *task),
             Content::Known => {
-                self.tally.skipped += 1;
-                return self.finish(place, None);
+                let counts = Tally {
+                    skipped: 1,
+                    ..Tally::default()
+                };
+                return self.finish(place, None, counts);
             }
             Content::Mistake(mistake) => return self.fail(place, mistake),
         };
@@ -203,16 +206,18 @@ impl Job {
             false => &generated.text,
         };
         let reply = Reply::new(&id, place.number, seed, text, logprobs, &ending);
-        self.tally.replies += 1;
-        self.tally.prompt_tokens += reply.prompt_tokens as u64;
-        self.tally.tokens += reply.tokens as u64;
-        self.finish(place, Some(json(&reply)?))
+        let counts = Tally {
+            replies: 1,
+            prompt_tokens: reply.prompt_tokens as u64,
+            tokens: reply.tokens as u64,
+            ..Tally::default()
+        };
+        self.finish(place, Some(json(&reply)?), counts)
     }
 
     fn fail(&mut self, place: Place, mistake: Mistake) -> Result<(), Failure> {
         let line = place.number;
         let error = format!("{}, line {line}: {}", self.input_name, mistake.what);
-        self.tally.failed += 1;
         let fault = Fault {
             id: &mistake.id,
             line,
@@ -220,19 +225,25 @@ impl Job {
         };
         let text = json(&fault)?;
         self.first_mistake.get_or_insert(error);
-        self.finish(place, Some(text))
+        let counts = Tally {
+            failed: 1,
+            ..Tally::default()
+        };
+        self.finish(place, Some(text), counts)
     }
 
     /// Writes what is to be written of a line, and of those that wait for it.
-    fn finish(&mut self, place: Place, text: Option<String>) -> Result<(), Failure> {
-        let Place {
-            position, bytes, ..
-        } = place;
-        let finished = Finished { text, bytes };
-        let write = || self.results.put(position, finished);
-        for bytes in self.progress.hide_during(write)? {
-            self.progress.advance(bytes);
-            self.budget.give_back(bytes);
+    fn finish(&mut self, place: Place, text: Option<String>, counts: Tally) -> Result<(), Failure> {
+        let finished = Finished {
+            text,
+            bytes: place.bytes,
+            counts,
+        };
+        let write = || self.results.put(place.position, finished);
+        for written in self.progress.hide_during(write)? {
+            self.tally += written.counts;
+            self.progress.advance(written.bytes);
+            self.budget.give_back(written.bytes);
         }
         Ok(())
     }
@@ -272,4 +283,21 @@ fn go_on_later(failure: Failure) -> Failure {
 fn json(line: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(line)
         .map_err(|error| Failure::Path(format!("cannot write a line of the output: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_not_blamed_for_the_engine() {
+        let stopped = Error::Stopped {
+            reason: "the device was lost".to_owned(),
+        };
+        let Err(Failure::Device(message)) = blame_the_line(stopped) else {
+            panic!("no failure of the device");
+        };
+        assert!(message.contains("the device was lost") && message.contains("go on"));
+        assert!(blame_the_line(Error::Runaway { read: 3 }).is_ok());
+    }
 }

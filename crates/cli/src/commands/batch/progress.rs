@@ -1,5 +1,6 @@
 //! How far a job is, while it runs and at its end.
 
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +10,7 @@ use serde_json::json;
 use crate::failure::Failure;
 use crate::output;
 
-/// What became of the lines so far.
+/// What became of lines, as far as it is written.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Tally {
     /// Lines with a reply.
@@ -22,6 +23,16 @@ pub(super) struct Tally {
     pub(super) prompt_tokens: u64,
     /// Tokens of the replies.
     pub(super) tokens: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.replies += other.replies;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.prompt_tokens += other.prompt_tokens;
+        self.tokens += other.tokens;
+    }
 }
 
 /// A bar on standard error. It is invisible unless that is a terminal.

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::entry::Id;
+use super::progress::Tally;
 use super::resume;
 use crate::failure::Failure;
 use crate::output;
@@ -29,12 +30,13 @@ struct Order {
 }
 
 /// A line that is done with.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Finished {
     /// What is to be written; nothing if it stands there from before.
     pub(super) text: Option<String>,
     /// What it takes of the budget.
     pub(super) bytes: u64,
+    /// What it adds to the tally once it is written.
+    pub(super) counts: Tally,
 }
 
 impl Results {
@@ -60,20 +62,20 @@ impl Results {
         matches!(self.to, Destination::StandardOutput)
     }
 
-    /// Takes what became of the line at `position`; every line must come. Returns the bytes of those that are written now.
-    pub(super) fn put(&mut self, position: u64, finished: Finished) -> Result<Vec<u64>, Failure> {
+    /// Takes what became of the line at `position`; every line must come. Returns those that are written now.
+    pub(super) fn put(
+        &mut self,
+        position: u64,
+        finished: Finished,
+    ) -> Result<Vec<Finished>, Failure> {
         let ready = match &mut self.order {
             None => vec![finished],
             Some(order) => order.put(position, finished),
         };
-        let write = |finished: Finished| {
-            if let Some(mut text) = finished.text {
-                text.push('\n');
-                self.to.write(text.as_bytes())?;
-            }
-            Ok(finished.bytes)
-        };
-        ready.into_iter().map(write).collect()
+        for text in ready.iter().filter_map(|finished| finished.text.as_ref()) {
+            self.to.write(format!("{text}\n").as_bytes())?;
+        }
+        Ok(ready)
     }
 }
 
@@ -126,6 +128,7 @@ mod tests {
             let finished = Finished {
                 text: None,
                 bytes: position,
+                counts: Tally::default(),
             };
             let ready = order.put(position, finished);
             ready.iter().map(|ready| ready.bytes).collect::<Vec<_>>()

@@ -75,6 +75,23 @@ fn other_files_are_not_written_over() {
     run(&place.arguments(&input, &input, &[])).assert_fails(3, &["prompts.jsonl, line 1"]);
 }
 
+/// Waits until so many lines are written.
+fn wait_for(place: &Place, lines: usize) {
+    let start = Instant::now();
+    while std::fs::read_to_string(place.output())
+        .unwrap_or_default()
+        .lines()
+        .count()
+        < lines
+    {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "the short lines must not wait for the long one"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Starts a job one line of which never ends, and waits until the others are done.
 fn endless_job(place: &Place, short: usize) -> Child {
     let endless = "{\"id\": \"endless\", \"prompt\": \"x\", \"n\": 1000000}\n";
@@ -83,25 +100,11 @@ fn endless_job(place: &Place, short: usize) -> Child {
         "prompts.jsonl",
         format!("{endless}{}", prompts(short)).as_bytes(),
     );
-    let arguments = place
-        .arguments(&input, &place.output(), &["-n", "2"])
-        .join("\n");
-    let child = command(&arguments.lines().collect::<Vec<_>>())
+    let output = place.output();
+    let child = command(&place.arguments(&input, &output, &["-n", "2"]))
         .spawn()
         .unwrap();
-    let start = Instant::now();
-    while std::fs::read_to_string(place.output())
-        .unwrap_or_default()
-        .lines()
-        .count()
-        < short
-    {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "the short lines must not wait for the long one"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for(place, short);
     child
 }
 
@@ -123,6 +126,24 @@ fn an_interrupt_keeps_what_is_complete() {
         run.stderr
     );
     assert_eq!(lines.len(), 5);
+}
+
+#[test]
+fn an_interrupt_counts_what_is_written() {
+    let place = Place::new();
+    let endless = "{\"prompt\": \"x\", \"n\": 1000000}\n";
+    let lines = format!("{{\"prompt\": \"x\"}}\n{endless}{}", prompts(5));
+    let input = save(&place.folder, "prompts.jsonl", lines.as_bytes());
+    let output = place.output();
+    let arguments = place.arguments(&input, &output, &["-n", "2", "--ordered"]);
+    let child = command(&arguments).spawn().unwrap();
+    wait_for(&place, 1);
+    crate::interrupts::press_ctrl_c(&child);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("1 replies, 0 failed"), "{stderr}");
+    assert_eq!(place.lines().len(), 1);
 }
 
 #[test]
