@@ -3,7 +3,7 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, chat, completions, devices, generate, info, logits, perplexity, tokenize, tune,
+    batch, bench, chat, completions, devices, generate, info, logits, perplexity, tokenize, tune,
 };
 use crate::failure::Failure;
 
@@ -14,10 +14,11 @@ Examples:
   thalweg generate -p \"Once upon a time\"              a story by the demo model
   thalweg generate -m model.gguf -f prompt.txt -n 500
   thalweg chat -m model.gguf
+  thalweg batch -m model.gguf -i prompts.jsonl -o replies.jsonl
   thalweg info model.gguf --tensors
 
 Exit codes:
-  0 success    2 usage    3 model, prompt or logits at fault    4 device    5 path    130 interrupted";
+  0 success    2 usage    3 model, prompts or logits at fault    4 device    5 path    130 interrupted";
 
 /// Run RWKV-7 language models from GGUF files.
 #[derive(Debug, Parser)]
@@ -31,6 +32,7 @@ pub(crate) struct Cli {
 enum Command {
     Generate(generate::Args),
     Chat(chat::Args),
+    Batch(batch::Args),
     Perplexity(perplexity::Args),
     Logits(logits::Args),
     Tokenize(tokenize::Args),
@@ -61,6 +63,7 @@ impl Cli {
         match self.command {
             Command::Generate(args) => generate::run(&args),
             Command::Chat(args) => chat::run(&args),
+            Command::Batch(args) => batch::run(&args),
             Command::Perplexity(args) => perplexity::run(&args),
             Command::Logits(args) => logits::run(&args),
             Command::Tokenize(args) => tokenize::run(&args),

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use thalweg_engine::{ChunkSize, SamplerSettings};
+use thalweg_tokenizer::chat::Thinking;
 
 use crate::device::DeviceFlags;
 use crate::failure::Failure;
@@ -256,6 +257,24 @@ impl SamplerFlags {
 fn random_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) >> 32
+}
+
+/// How a model that can think before it answers begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ThinkingFlag {
+    Off,
+    On,
+    Quick,
+}
+
+impl From<ThinkingFlag> for Thinking {
+    fn from(flag: ThinkingFlag) -> Self {
+        match flag {
+            ThinkingFlag::Off => Self::Off,
+            ThinkingFlag::On => Self::On,
+            ThinkingFlag::Quick => Self::Quick,
+        }
+    }
 }
 
 /// A number; its range is checked where it is used.

@@ -1,5 +1,7 @@
 //! From the flags to a session that can be run.
 
+mod batch;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,14 +13,15 @@ use thalweg_gguf::GgufFile;
 use thalweg_gpu::{Adapter, AdapterKind, Context, Feature};
 use thalweg_rwkv::selftest::{self, Finding};
 use thalweg_rwkv::{
-    Batch, CpuBatch, CpuModel, CpuSession, GpuBatch, GpuModel, GpuOptions, GpuSession,
-    Hyperparameters, Progress, Session, Tuning, TuningKey,
+    CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Hyperparameters, Progress, Session,
+    Tuning, TuningKey,
 };
 
 use crate::failure::Failure;
 use crate::flags::{Activations, ComputeFlags, ModelFlags, ModelPath, Precision};
 use crate::output::BytesProgress;
 use crate::{cache, demo, interrupt, output, tuned};
+pub(crate) use batch::{BatchEngine, BatchModel};
 
 /// A model ready to read its first token.
 pub(crate) struct Model {
@@ -36,13 +39,11 @@ pub(crate) struct Model {
     _kernels: Option<Kernels>,
 }
 
-/// A model ready to read several sequences at once.
-pub(crate) struct BatchModel {
-    pub(crate) batch: Box<dyn Batch>,
-    /// Whether `thalweg tune` has found out how the device runs it.
-    pub(crate) is_tuned: bool,
-    /// Keeps what was compiled for the batch, once that is done with.
-    _kernels: Option<Kernels>,
+/// A model on a device.
+struct Loaded {
+    model: GpuModel,
+    tuning: Tuning,
+    is_tuned: bool,
 }
 
 /// The compiled kernels of a device, kept on disk at the end of their use.
@@ -180,29 +181,6 @@ impl Compute<'_> {
         }
     }
 
-    /// Loads the model in `file` and begins so many sequences.
-    pub(crate) fn start_batch(&self, file: GgufFile, slots: usize) -> Result<BatchModel, Failure> {
-        let model = self.load_checked(file)?;
-        let Some(context) = &self.context else {
-            return Ok(BatchModel {
-                batch: Box::new(CpuBatch::new(Arc::new(model), slots)),
-                is_tuned: false,
-                _kernels: None,
-            });
-        };
-        let found = self.found_tuning(context, model.file())?;
-        let tuning = match found {
-            Some(tuning) => tuning,
-            None => self.suitable_tuning(context, model.file())?,
-        };
-        let model = load(context, model.file(), self.options(tuning))?;
-        Ok(BatchModel {
-            batch: Box::new(GpuBatch::new(Arc::new(model), slots)?),
-            is_tuned: found.is_some(),
-            _kernels: self.kernels(),
-        })
-    }
-
     /// The model in `file`, whose weights stay in the file.
     fn load_checked(&self, file: GgufFile) -> Result<CpuModel, Failure> {
         if self.flags.precision == Some(Precision::Fast) && self.precision() == Precision::Exact {
@@ -234,6 +212,26 @@ impl Compute<'_> {
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<Model, Failure> {
+        let loaded = self.load_on(context, file, chunk_size, block_size)?;
+        Ok(Model {
+            session: Box::new(GpuSession::new(Arc::new(loaded.model))?),
+            chunk_size: ChunkSize::new(loaded.tuning.chunk as usize)?,
+            block_size: Some(loaded.tuning.block_size),
+            is_tuned: loaded.is_tuned,
+            arithmetic: self.device().summary(),
+            device: self.device().summary(),
+            _kernels: self.kernels(),
+        })
+    }
+
+    /// Loads the model in `file` onto the device, with its work divided as was found out or asked for.
+    fn load_on(
+        &self,
+        context: &Arc<Context>,
+        file: &GgufFile,
+        chunk_size: Option<ChunkSize>,
+        block_size: Option<u32>,
+    ) -> Result<Loaded, Failure> {
         let found = self.found_tuning(context, file)?;
         let mut tuning = match found {
             Some(tuning) => tuning,
@@ -243,15 +241,10 @@ impl Compute<'_> {
             tuning.chunk = chunk_size.tokens() as u32;
         }
         tuning.block_size = block_size.unwrap_or(tuning.block_size);
-        let model = load(context, file, self.options(tuning))?;
-        Ok(Model {
-            session: Box::new(GpuSession::new(Arc::new(model))?),
-            chunk_size: ChunkSize::new(tuning.chunk as usize)?,
-            block_size: Some(tuning.block_size),
+        Ok(Loaded {
+            model: load(context, file, self.options(tuning))?,
+            tuning,
             is_tuned: found.is_some(),
-            arithmetic: self.device().summary(),
-            device: self.device().summary(),
-            _kernels: self.kernels(),
         })
     }
 

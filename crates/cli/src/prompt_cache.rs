@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use thalweg_engine::{Error, Origin, PrefixCache, StateEncoding, StateFormat};
 use thalweg_gguf::GgufFile;
-use thalweg_rwkv::{model_hash, stable_hash};
+use thalweg_rwkv::{Hyperparameters, model_hash, stable_hash};
 
 use crate::failure::Failure;
 use crate::model::Model;
@@ -38,15 +38,28 @@ impl PromptCacheFlags {
         model_hash: Option<u64>,
         model: &Model,
     ) -> Result<Option<PrefixCache>, Failure> {
+        self.open_for(
+            model_hash,
+            &model.arithmetic,
+            model.session.hyperparameters(),
+        )
+    }
+
+    /// The same for any model of these sizes, the last bits of whose states depend on `arithmetic`.
+    pub(crate) fn open_for(
+        &self,
+        model_hash: Option<u64>,
+        arithmetic: &str,
+        hp: &Hyperparameters,
+    ) -> Result<Option<PrefixCache>, Failure> {
         let Some((folder, hash)) = self.prompt_cache.as_ref().zip(model_hash) else {
             return Ok(None);
         };
         let origin = Origin {
             model: hash,
-            adapter: stable_hash([model.arithmetic.as_bytes()]),
+            adapter: stable_hash([arithmetic.as_bytes()]),
         };
-        let hp = model.session.hyperparameters().clone();
-        let format = StateFormat::new(origin, hp, StateEncoding::F32);
+        let format = StateFormat::new(origin, hp.clone(), StateEncoding::F32);
         let cache = PrefixCache::new(MEMORY_BYTES).with_folder(folder, format, FOLDER_BYTES)?;
         Ok(Some(cache))
     }

@@ -184,7 +184,7 @@ impl<'a> Bench<'a> {
         };
         let compute = self.compute;
         let start = |file| {
-            let model = compute.start_batch(file, most.into())?;
+            let model = compute.start_batch(file, most.into(), None, None)?;
             let is_tuned = model.is_tuned;
             Ok((model, is_tuned))
         };
@@ -192,7 +192,7 @@ impl<'a> Bench<'a> {
         let tokens = self.args.decode as usize;
         for &sequences in &self.args.parallel {
             let sequences = usize::from(sequences);
-            let samples_s = self.samples(|| decode(model.batch.as_mut(), sequences, tokens))?;
+            let samples_s = self.samples(|| decode(model.batch_mut(), sequences, tokens))?;
             let setting = Setting {
                 task: Task::Parallel,
                 tokens,

@@ -7,10 +7,9 @@ use std::io::ErrorKind;
 
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
-use thalweg_tokenizer::chat::Thinking;
 
 use crate::failure::Failure;
-use crate::flags::{ModelFlags, SamplerFlags, whole_number};
+use crate::flags::{ModelFlags, SamplerFlags, ThinkingFlag, whole_number};
 use crate::output;
 use crate::prompt_cache::PromptCacheFlags;
 use conversation::{Conversation, Reply};
@@ -51,23 +50,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     model: ModelFlags,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ThinkingFlag {
-    Off,
-    On,
-    Quick,
-}
-
-impl From<ThinkingFlag> for Thinking {
-    fn from(flag: ThinkingFlag) -> Self {
-        match flag {
-            ThinkingFlag::Off => Self::Off,
-            ThinkingFlag::On => Self::On,
-            ThinkingFlag::Quick => Self::Quick,
-        }
-    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! One file a command: its arguments, and a `run` that reads top-down.
 
+pub(crate) mod batch;
 pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod completions;

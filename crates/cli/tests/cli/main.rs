@@ -6,6 +6,7 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod batch;
 mod chat;
 mod devices;
 mod failures;

@@ -22,7 +22,15 @@ pub(crate) const GREEDY: [&str; 6] = [
 ];
 
 /// Commands that run a model.
-const MODEL_COMMANDS: [&str; 6] = ["generate", "chat", "perplexity", "logits", "bench", "tune"];
+const MODEL_COMMANDS: [&str; 7] = [
+    "generate",
+    "chat",
+    "batch",
+    "perplexity",
+    "logits",
+    "bench",
+    "tune",
+];
 
 /// The program with standard input and output connected to pipes. Unless a test names a backend, the CPU computes: what
 /// it prints is the same on every machine.
