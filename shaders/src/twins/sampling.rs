@@ -135,10 +135,18 @@ impl Scored {
         weight(fixed_point(self.distance(token), sharpness))
     }
 
-    /// The tokens that are not banned, the best first; of equals, the lowest first.
-    fn ordered(&self) -> Vec<u32> {
+    /// Orders tokens: the best first; of equals, the lowest first.
+    fn rank(&self, token: u32) -> (u32, u32) {
+        (!self.keys[token as usize], token)
+    }
+
+    /// The best `count` of the tokens that are not banned, in no order.
+    fn best_of(&self, count: usize) -> Vec<u32> {
         let mut tokens: Vec<u32> = self.allowed().collect();
-        tokens.sort_unstable_by_key(|token| (!self.keys[*token as usize], *token));
+        if count < tokens.len() {
+            tokens.select_nth_unstable_by_key(count, |token| self.rank(*token));
+            tokens.truncate(count);
+        }
         tokens
     }
 
@@ -160,24 +168,35 @@ impl Scored {
 
     /// What top-k and top-p keep.
     fn kept(&self, row: &SampleRow) -> Vec<u32> {
-        if row.top_p().is_none() && row.most_tokens() >= self.keys.len() {
-            return self.allowed().collect();
-        }
-        let mut tokens = self.ordered();
-        tokens.truncate(row.most_tokens());
+        let mut tokens = self.best_of(row.most_tokens());
         if let Some(share) = row.top_p() {
-            let weight = |token: &u32| self.weight(*token, LOG2_E);
-            let all: u64 = tokens.iter().map(weight).sum();
-            let wanted = (u128::from(all) * u128::from(share)).div_ceil(1 << 32) as u64;
-            let before = tokens.iter().scan(0, |sum, token| {
-                let before = *sum;
-                *sum += weight(token);
-                Some(before)
-            });
-            let count = before.take_while(|before| *before < wanted).count();
-            tokens.truncate(count);
+            self.keep_share(&mut tokens, share);
         }
         tokens
+    }
+
+    /// Keeps the fewest best tokens that hold the share of the weight, in units of 2^-32. They are put in order a block at a
+    /// time, each larger than all before: a whole vocabulary is not sorted for the few tokens at its top.
+    fn keep_share(&self, tokens: &mut Vec<u32>, share: u32) {
+        const FIRST_BLOCK: usize = 128;
+        let weight = |token: &u32| self.weight(*token, LOG2_E);
+        let all: u64 = tokens.iter().map(weight).sum();
+        let wanted = (u128::from(all) * u128::from(share)).div_ceil(1 << 32) as u64;
+        let (mut ordered, mut sum) = (0, 0);
+        while ordered < tokens.len() {
+            let rest = &mut tokens[ordered..];
+            let block = FIRST_BLOCK.max(3 * ordered).min(rest.len());
+            rest.select_nth_unstable_by_key(block - 1, |token| self.rank(*token));
+            rest[..block].sort_unstable_by_key(|token| self.rank(*token));
+            for (index, token) in rest[..block].iter().enumerate() {
+                sum += weight(token);
+                if sum >= wanted {
+                    tokens.truncate(ordered + index + 1);
+                    return;
+                }
+            }
+            ordered += block;
+        }
     }
 
     fn report(&self, row: &SampleRow, token: u32) -> SampleReport {
@@ -187,10 +206,8 @@ impl Scored {
         let all: u64 = self.allowed().map(|token| self.weight(token, LOG2_E)).sum();
         let log_of_all = (all as f64 / (1_u64 << BEST_WEIGHT_BITS) as f64).ln();
         let logprob = |token| (-f64::from(self.distance(token)) - log_of_all) as f32;
-        let top: Vec<_> = match row.top_logprobs() {
-            0 => Vec::new(),
-            count => self.ordered().into_iter().take(count).collect(),
-        };
+        let mut top = self.best_of(row.top_logprobs());
+        top.sort_unstable_by_key(|token| self.rank(*token));
         let top: Vec<_> = top
             .into_iter()
             .map(|token| SampleLogprob {
