@@ -21,7 +21,10 @@ use futures_core::Stream;
 use thalweg_benches::demo_model;
 use thalweg_engine::{Engine, EngineOptions, EngineThread, Request, SamplerSettings, TokenStream};
 use thalweg_gguf::GgufFile;
-use thalweg_rwkv::{Batch, CpuBatch, CpuModel, Error, Hyperparameters, Part, State};
+use thalweg_rwkv::{
+    Batch, Chosen, CpuBatch, CpuModel, Error, HostSampler, Hyperparameters, Part, Sampling, State,
+    Wanted,
+};
 use thalweg_tokenizer::Tokenizer;
 
 const TOKENS: usize = 50;
@@ -138,13 +141,24 @@ fn without_a_model(c: &mut Criterion) {
     let tokenizer = Arc::new(Tokenizer::from_gguf(file.metadata()).expect("it has a tokenizer"));
     let hp = Hyperparameters::from_gguf(&file).expect("it has hyperparameters");
     let mut group = c.benchmark_group("streaming, no model");
-    rows(&mut group, &tokenizer, || Nothing { hp: hp.clone() });
+    rows(&mut group, &tokenizer, || Nothing {
+        hp: hp.clone(),
+        sampler: HostSampler::new(Sampling::greedy()),
+        logits: logits(hp.vocab),
+    });
     group.finish();
 }
 
-/// Computes nothing; its logits never change.
+/// Computes nothing but tokens from logits that never change.
 struct Nothing {
     hp: Hyperparameters,
+    sampler: HostSampler,
+    logits: Vec<f32>,
+}
+
+fn logits(vocab: usize) -> Vec<f32> {
+    let logit = |index: usize| (index * 7919 % 1021) as f32 / 64.0;
+    (0..vocab).map(logit).collect()
 }
 
 impl Batch for Nothing {
@@ -161,14 +175,29 @@ impl Batch for Nothing {
     }
 
     fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error> {
-        let rows: usize = parts
+        let rows = parts
             .iter()
-            .map(|part| part.wanted.count(part.tokens.len()))
-            .sum();
-        let logit = |index: usize| (index * 7919 % 1021) as f32 / 64.0;
-        Ok((0..rows * self.hp.vocab)
-            .map(|index| logit(index % self.hp.vocab))
-            .collect())
+            .map(|part| part.wanted.count(part.tokens.len()));
+        Ok(self.logits.repeat(rows.sum()))
+    }
+
+    fn set_sampling(&mut self, _slot: usize, sampling: Sampling) -> Result<(), Error> {
+        self.sampler = HostSampler::new(sampling);
+        Ok(())
+    }
+
+    fn sample(&mut self, parts: &[Part<'_>]) -> Result<Vec<Option<Chosen>>, Error> {
+        let wanting = parts.iter().filter(|part| part.wanted != Wanted::Nothing);
+        let chosen = wanting.map(|_| self.sampler.choose(&self.logits).ok());
+        Ok(chosen.collect())
+    }
+
+    fn choose(&mut self, _slot: usize, logits: &[f32]) -> Result<Option<Chosen>, Error> {
+        Ok(self.sampler.choose(logits).ok())
+    }
+
+    fn logits(&mut self, _slot: usize) -> Result<Vec<f32>, Error> {
+        Ok(self.logits.clone())
     }
 
     fn state(&mut self, _slot: usize) -> Result<State, Error> {

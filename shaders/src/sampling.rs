@@ -96,6 +96,11 @@ impl SampleRow {
         }
     }
 
+    /// The same for the sequence in another slot.
+    pub fn in_slot(self, slot: u32) -> SampleRow {
+        SampleRow { slot, ..self }
+    }
+
     /// Keeps the `count` best tokens; 0 keeps all.
     pub fn with_top_k(self, count: usize) -> SampleRow {
         SampleRow {
@@ -157,13 +162,15 @@ impl SampleRow {
     }
 }
 
-/// What the twin reads of a row.
+/// What a row asks for.
 impl SampleRow {
-    pub(crate) fn is_greedy(&self) -> bool {
+    /// Whether the best token is taken, so that nothing is drawn.
+    pub fn is_greedy(&self) -> bool {
         self.flags & GREEDY != 0
     }
 
-    pub(crate) fn wants_logprob(&self) -> bool {
+    /// Whether log-probabilities are to be reported.
+    pub fn wants_logprob(&self) -> bool {
         self.flags & LOGPROB != 0
     }
 
@@ -239,8 +246,14 @@ impl SampleBias {
     /// A bias that bans its token.
     pub const BAN: f32 = f32::NEG_INFINITY;
 
-    pub(crate) fn token(&self) -> u32 {
+    /// The token that it is of.
+    pub fn token(&self) -> u32 {
         self.token
+    }
+
+    /// Whether it bans its token.
+    pub fn is_ban(&self) -> bool {
+        !self.bias.is_finite()
     }
 
     pub(crate) fn bias(&self) -> f32 {

@@ -83,6 +83,10 @@ pub enum Task {
     Decode,
     /// Single tokens of several sequences at once, each of the steps waited for.
     Parallel,
+    /// Single tokens of one sequence or several, each chosen where the model runs, each of the steps waited for.
+    Sampled,
+    /// The same without waiting for each of the steps.
+    Loop,
 }
 
 /// What a case does, and the settings that its speed depends on.
@@ -143,10 +147,16 @@ impl Case {
             chunk_size,
             block_size,
         } = self.setting;
+        let times = match sequences {
+            1 => String::new(),
+            several => format!(" x {several}"),
+        };
         let mut cells = match task {
             Task::Prefill => vec![format!("prefill {tokens}"), chunk_size.to_string()],
             Task::Decode => vec![format!("decode {tokens}"), String::new()],
             Task::Parallel => vec![format!("decode {tokens} x {sequences}"), String::new()],
+            Task::Sampled => vec![format!("decode sampled {tokens}{times}"), String::new()],
+            Task::Loop => vec![format!("decode loop {tokens}{times}"), String::new()],
         };
         cells.push(block_size.map_or_else(String::new, |size| size.to_string()));
         if let Some(rate) = self.tokens_per_s() {
@@ -160,7 +170,8 @@ impl Case {
             cells.extend(numbers.map(|number| format!("{number:.1}")));
             cells.push(rate.count.to_string());
         }
-        if let (Task::Parallel, Some(rate)) = (task, self.tokens_per_s_a_sequence()) {
+        let is_shared = task == Task::Parallel || sequences > 1;
+        if let Some(rate) = self.tokens_per_s_a_sequence().filter(|_| is_shared) {
             cells.push(format!("{:.1}", rate.median));
         }
         cells
@@ -330,13 +341,21 @@ mod tests {
                 },
                 vec![1.0],
             ),
+            Case::new(
+                Setting {
+                    task: Task::Loop,
+                    ..parallel
+                },
+                vec![1.0],
+            ),
         ];
         let text = report.to_string();
         let expected = "\
-            | tok/s         | chunk | block | median | 25 % | 75 % | mean | deviation | samples | a sequence |\n\
-            |:--------------|------:|------:|-------:|-----:|-----:|-----:|----------:|--------:|-----------:|\n\
-            | decode 16 x 8 |       |       |   64.0 | 64.0 | 64.0 | 64.0 |       0.0 |       1 |        8.0 |\n\
-            | decode 16     |       |       |   16.0 | 16.0 | 16.0 | 16.0 |       0.0 |       1 |            |\n";
+            | tok/s              | chunk | block | median |  25 % |  75 % |  mean | deviation | samples | a sequence |\n\
+            |:-------------------|------:|------:|-------:|------:|------:|------:|----------:|--------:|-----------:|\n\
+            | decode 16 x 8      |       |       |   64.0 |  64.0 |  64.0 |  64.0 |       0.0 |       1 |        8.0 |\n\
+            | decode 16          |       |       |   16.0 |  16.0 |  16.0 |  16.0 |       0.0 |       1 |            |\n\
+            | decode loop 16 x 8 |       |       |  128.0 | 128.0 | 128.0 | 128.0 |       0.0 |       1 |       16.0 |\n";
         assert!(text.ends_with(expected), "{text}");
         let json = serde_json::to_value(report).unwrap();
         assert_eq!(json["cases"][0]["task"], "parallel");

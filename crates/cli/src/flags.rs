@@ -247,6 +247,7 @@ impl SamplerFlags {
             frequency_penalty: self.frequency_penalty,
             penalty_decay: self.penalty_decay,
             seed: self.seed.unwrap_or_else(random_seed),
+            ..SamplerSettings::default()
         };
         settings.validate()?;
         Ok(settings)

@@ -364,6 +364,11 @@ impl Compute<'_> {
         }
     }
 
+    /// Whether a device computes, not the CPU.
+    pub(crate) fn is_on_device(&self) -> bool {
+        self.context.is_some()
+    }
+
     /// What computes, for reports.
     pub(crate) fn device(&self) -> Device {
         let precision = self.precision().name();

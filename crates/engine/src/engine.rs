@@ -1,6 +1,6 @@
 //! The engine: many requests on one batch, a step at a time.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::Poll;
 
@@ -9,6 +9,7 @@ use thalweg_tokenizer::Tokenizer;
 
 use crate::intake::{Intake, Line};
 use crate::memory::Memory;
+use crate::pace::Pace;
 use crate::queue::{Queue, QueueLimits};
 use crate::scheduler::Scheduler;
 use crate::sequence::Sequence;
@@ -49,6 +50,10 @@ impl Default for EngineOptions {
 /// other: not on who is beside it, nor on its slot, nor on how its prompt was cut. On the CPU that holds to the last bit,
 /// elsewhere as exactly as the batch says.
 ///
+/// When nothing is left but to go on, a device makes many steps in one, about 50 ms of them; what they computed beyond the
+/// end of a sequence is thrown away. Where the state at the end is wanted (for a snapshot or the cache), that takes a
+/// slot of the batch beyond those for sequences, one for each sequence; without them such sequences keep to single steps.
+///
 /// The engine computes in [`step`](Engine::step) and nowhere else, on the thread that calls it. [`spawn`](Engine::spawn)
 /// gives it a thread of its own; where there are none, [`tokens`](Engine::tokens) steps as tokens are asked for.
 ///
@@ -84,6 +89,9 @@ pub struct Engine<B> {
     /// By slot.
     pub(crate) running: Vec<Option<Sequence>>,
     pub(crate) memory: Option<Memory>,
+    /// Slots for states from before a loop, to go back to.
+    pub(crate) marks: Range<usize>,
+    pub(crate) pace: Pace,
 }
 
 impl<B: Batch> Engine<B> {
@@ -102,6 +110,11 @@ impl<B: Batch> Engine<B> {
         for slot in 0..batch.slots() {
             batch.reset(slot)?;
         }
+        let marks = match batch.longest_loop() {
+            1 => 0,
+            _ => sequences.min(batch.slots() - sequences),
+        };
+        let marks = sequences..sequences + marks;
         let limits = QueueLimits {
             requests: options.queue_requests,
             tokens: options.queue_tokens,
@@ -122,11 +135,13 @@ impl<B: Batch> Engine<B> {
             scheduler: Scheduler::new(sequences, step_tokens),
             running: std::iter::repeat_with(|| None).take(sequences).collect(),
             memory: None,
+            marks,
+            pace: Pace::new(),
         })
     }
 
     /// Remembers states at the ends of prompts and replies, and within long prompts, so that what begins like an earlier
-    /// text is read from there. Slots of the batch beyond those for sequences are the cache's first tier: what is there is
+    /// text is read from there. Slots of the batch beyond those for sequences (on a device, beyond twice as many) are the cache's first tier: what is there is
     /// copied without leaving the device. What the slots do not hold goes to `cache`.
     ///
     /// ```
@@ -143,7 +158,7 @@ impl<B: Batch> Engine<B> {
     /// # }
     /// ```
     pub fn with_cache(mut self, cache: PrefixCache) -> Self {
-        let spare = self.running.len()..self.batch.slots();
+        let spare = self.marks.end..self.batch.slots();
         self.memory = Some(Memory::new(cache, spare));
         self
     }

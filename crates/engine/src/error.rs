@@ -32,6 +32,9 @@ pub enum Error {
     /// The sampler was given no logits.
     #[error("the sampler was given no logits; expected one for each token of the vocabulary")]
     NoLogits,
+    /// No token is left to choose from.
+    #[error("every token of the vocabulary is banned; ban fewer")]
+    NothingAllowed,
     /// There is no token to start from.
     #[error(
         "there is nothing to read: the prompt holds no token; give a prompt of at least one character"

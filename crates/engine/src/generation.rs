@@ -124,7 +124,6 @@ impl<'a> Generation<'a> {
         if self.stop_ids.contains(&token) {
             return Ok(self.end(Finish::StopToken(token)));
         }
-        self.sampler.accept(token);
         self.tokens.push(token);
         Ok(self.text_of(token))
     }

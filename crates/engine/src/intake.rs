@@ -45,7 +45,7 @@ impl Submitter {
     /// The same.
     pub fn submit(&self, request: Request) -> Result<Handle, Error> {
         let prompt = self.check(&request)?;
-        let (sequence, handle) = prepare(&request, prompt, None)?;
+        let (sequence, handle) = prepare(&request, prompt, None);
         self.enqueue(sequence)?;
         Ok(handle)
     }
@@ -61,7 +61,7 @@ impl Submitter {
         on_token: impl FnMut(Token) -> ControlFlow<()> + Send + 'static,
     ) -> Result<Handle, Error> {
         let prompt = self.check(&request)?;
-        let (sequence, handle) = prepare(&request, prompt, Some(Box::new(on_token)))?;
+        let (sequence, handle) = prepare(&request, prompt, Some(Box::new(on_token)));
         self.enqueue(sequence)?;
         Ok(handle)
     }
@@ -84,11 +84,11 @@ impl Submitter {
             });
         }
         let prompt = self.check(&request)?;
-        let (mut first, handle) = prepare(&request, prompt.clone(), None)?;
+        let (mut first, handle) = prepare(&request, prompt.clone(), None);
         let mut handles = vec![handle];
         for _ in 1..continuations {
             request.sampler.seed = request.sampler.seed.wrapping_add(1);
-            let (follower, handle) = prepare(&request, prompt.clone(), None)?;
+            let (follower, handle) = prepare(&request, prompt.clone(), None);
             first.followers.push(follower);
             handles.push(handle);
         }
@@ -129,15 +129,11 @@ impl Submitter {
     }
 }
 
-fn prepare(
-    request: &Request,
-    prompt: Vec<u32>,
-    callback: Option<Callback>,
-) -> Result<(Sequence, Handle), Error> {
+fn prepare(request: &Request, prompt: Vec<u32>, callback: Option<Callback>) -> (Sequence, Handle) {
     let mailbox = Arc::new(Mailbox::default());
     let outlet = Outlet::new(Arc::clone(&mailbox), callback);
-    let sequence = Sequence::new(request, prompt, outlet)?;
-    Ok((sequence, Handle::new(mailbox)))
+    let sequence = Sequence::new(request, prompt, outlet);
+    (sequence, Handle::new(mailbox))
 }
 
 impl Intake {

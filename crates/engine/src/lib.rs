@@ -16,16 +16,15 @@
 //! [`perplexity`] measures a model on a text instead.
 
 mod cache;
-mod choice;
 mod engine;
 mod error;
-mod filter;
 mod generation;
 mod handle;
 mod intake;
+mod loops;
 mod mailbox;
 mod memory;
-mod penalties;
+mod pace;
 mod perplexity;
 mod prefill;
 mod queue;
@@ -46,7 +45,6 @@ mod token;
 mod worker;
 
 pub use cache::PrefixCache;
-pub use choice::TokenProbability;
 pub use engine::{Engine, EngineOptions, Tokens};
 pub use error::Error;
 pub use generation::{Finish, Generation, Outcome, Until};
@@ -61,6 +59,6 @@ pub use snapshot::Snapshot;
 pub use state_file::{Origin, SavedState, StateEncoding, StateFault, StateFormat};
 pub use stream::TokenStream;
 pub use timings::Timings;
-pub use token::{Ending, Token};
+pub use token::{Ending, Token, TokenProbability};
 #[cfg(not(target_arch = "wasm32"))]
 pub use worker::EngineThread;

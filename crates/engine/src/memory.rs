@@ -63,18 +63,17 @@ impl Memory {
         Ok((length, snapshot.logits.clone()))
     }
 
-    /// Remembers the state of `slot`, which is that after `tokens`, and the logits there.
+    /// Remembers the state of `slot`, which is that after `tokens`, and the logits from which a token was just chosen there.
     pub(crate) fn remember(
         &mut self,
         batch: &mut impl Batch,
         slot: usize,
         tokens: &[u32],
-        logits: Option<&[f32]>,
     ) -> Result<(), Error> {
-        if self.knows(tokens, logits.is_some()) {
+        if self.knows(tokens) {
             return Ok(());
         }
-        let logits = logits.map(<[f32]>::to_vec);
+        let logits = Some(batch.logits(slot)?);
         if let Some(spare) = self.free_slot(batch)? {
             batch.copy_state(slot, spare)?;
             let kept = Spare {
@@ -91,11 +90,10 @@ impl Memory {
         Ok(())
     }
 
-    fn knows(&mut self, tokens: &[u32], with_logits: bool) -> bool {
-        let accepts = |length: usize, spare: &Spare| {
-            length == tokens.len() && spare.logits.is_some() >= with_logits
-        };
-        self.slots.find(tokens, accepts).is_some() || self.cache.knows(tokens, with_logits)
+    fn knows(&mut self, tokens: &[u32]) -> bool {
+        let accepts =
+            |length: usize, spare: &Spare| length == tokens.len() && spare.logits.is_some();
+        self.slots.find(tokens, accepts).is_some() || self.cache.knows(tokens, true)
     }
 
     /// A spare slot to be filled, if there are any: the state that was used longest ago makes room.

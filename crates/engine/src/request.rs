@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thalweg_rwkv::Hyperparameters;
+use thalweg_rwkv::{Hyperparameters, MAX_TOP_LOGPROBS};
 use thalweg_tokenizer::Tokenizer;
 
 use crate::{Error, SamplerSettings, Snapshot, Until};
@@ -18,6 +18,8 @@ use crate::{Error, SamplerSettings, Snapshot, Until};
 /// | a token that the model does not have | [`Error::UnknownToken`] |
 /// | a limit of 0 tokens | the prompt is read (and remembered), and nothing is generated |
 /// | a limit above that of the engine, a sampler setting out of range or not a number | [`Error::Setting`] |
+/// | a bias or a ban of a token that the model does not have | [`Error::Setting`] |
+/// | a ban of every token | [`Error::NothingAllowed`] |
 /// | a snapshot of another model | [`Error::Model`] |
 ///
 /// All of it is found by [`submit`](crate::Engine::submit), before anything is computed.
@@ -30,7 +32,7 @@ pub struct Request {
     /// When it ends. [`Request::new`] sets 256 tokens and nothing that stops earlier.
     pub until: Until,
     /// Asks for the log-probability of each token, and for so many of the most probable tokens in its place, from 0 to
-    /// [`Request::MOST_LOGPROBS`]. They are the model's own: before penalties, filters and temperature.
+    /// [`Request::MOST_LOGPROBS`]; see [`TokenProbability`](crate::TokenProbability).
     pub logprobs: Option<usize>,
     /// Where to go on from, instead of the beginning of a sequence.
     pub start: Option<Arc<Snapshot>>,
@@ -64,7 +66,7 @@ impl From<&str> for Prompt {
 
 impl Request {
     /// Most alternatives that [`logprobs`](Request::logprobs) may ask for.
-    pub const MOST_LOGPROBS: usize = 128;
+    pub const MOST_LOGPROBS: usize = MAX_TOP_LOGPROBS;
     /// Most continuations of one prompt.
     pub const MOST_CONTINUATIONS: usize = 256;
     /// Most stop strings.
@@ -96,6 +98,7 @@ impl Request {
         longest_reply: usize,
     ) -> Result<Vec<u32>, Error> {
         self.sampler.validate()?;
+        self.sampler.check_tokens(hp.vocab)?;
         self.check_limits(longest_reply)?;
         if let Some(start) = &self.start {
             start.check(hp)?;
@@ -139,7 +142,7 @@ impl Request {
             "logprobs",
             self.logprobs.unwrap_or(0),
             Self::MOST_LOGPROBS,
-            "a whole number from 0 to 128",
+            "a whole number from 0 to 20",
         )?;
         at_most(
             "number of stop strings",

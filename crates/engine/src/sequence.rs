@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use thalweg_rwkv::{Chosen, Next, Sampling};
 use thalweg_tokenizer::Tokenizer;
 
-use crate::choice::{Choice, choose};
 use crate::mailbox::Outlet;
 use crate::text::{Piece, TextStream};
-use crate::{Ending, Error, Finish, Request, Sampler, Snapshot, Timings, Token, Until};
+use crate::{Ending, Error, Finish, Request, Snapshot, Timings, Token, TokenProbability, Until};
 
 /// A sequence, in the queue or in a slot.
 pub(crate) struct Sequence {
@@ -22,9 +22,8 @@ pub(crate) struct Sequence {
     keeps_snapshot: bool,
     /// Further continuations of the same prompt, until it is read.
     pub(crate) followers: Vec<Sequence>,
-    sampler: Sampler,
+    sampling: Sampling,
     until: Until,
-    logprobs: Option<usize>,
     text: TextStream,
     outlet: Outlet,
     resumed: usize,
@@ -47,9 +46,9 @@ struct Times {
 
 impl Sequence {
     /// A checked request, its prompt encoded.
-    pub(crate) fn new(request: &Request, prompt: Vec<u32>, outlet: Outlet) -> Result<Self, Error> {
+    pub(crate) fn new(request: &Request, prompt: Vec<u32>, outlet: Outlet) -> Self {
         let start = request.start.clone();
-        Ok(Self {
+        Self {
             prompt: prompt.len(),
             tokens: prompt,
             read: 0,
@@ -60,10 +59,9 @@ impl Sequence {
             }),
             keeps_snapshot: request.keeps_snapshot,
             followers: Vec::new(),
-            sampler: Sampler::new(request.sampler.clone())?,
+            sampling: request.sampler.sampling(request.logprobs),
             text: TextStream::new(&request.until.stop_strings),
             until: request.until.clone(),
-            logprobs: request.logprobs,
             outlet,
             resumed: 0,
             times: Times {
@@ -72,7 +70,7 @@ impl Sequence {
                 last_choice: None,
                 timings: Timings::default(),
             },
-        })
+        }
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -94,6 +92,11 @@ impl Sequence {
 
     pub(crate) fn is_cached(&self) -> bool {
         self.is_cached
+    }
+
+    /// How its tokens are chosen.
+    pub(crate) fn sampling(&self) -> &Sampling {
+        &self.sampling
     }
 
     pub(crate) fn keeps_snapshot(&self) -> bool {
@@ -123,8 +126,12 @@ impl Sequence {
     /// Whether the state after what was read is one that others may begin from: at the prompt's end, and within it every so
     /// often.
     pub(crate) fn is_worth_keeping(&self, stride: Option<usize>) -> bool {
-        let is_mark = stride.is_some_and(|stride| self.read.is_multiple_of(stride));
-        self.read == self.prompt || (self.read < self.prompt && is_mark)
+        self.is_worth_keeping_at(self.read, stride)
+    }
+
+    fn is_worth_keeping_at(&self, read: usize, stride: Option<usize>) -> bool {
+        let is_mark = stride.is_some_and(|stride| read.is_multiple_of(stride));
+        read == self.prompt || (read < self.prompt && is_mark)
     }
 
     /// The next tokens to be read.
@@ -137,6 +144,13 @@ impl Sequence {
         self.read + count == self.tokens.len()
     }
 
+    /// Whether a token is to be chosen after the next `count` tokens: for itself, or to see that a state worth keeping is
+    /// sound.
+    pub(crate) fn is_checked(&self, count: usize, stride: Option<usize>) -> bool {
+        let is_kept = self.is_cached && self.is_worth_keeping_at(self.read + count, stride);
+        self.is_last(count) || is_kept
+    }
+
     pub(crate) fn advance(&mut self, count: usize) {
         self.read += count;
         if self.read == self.prompt && self.times.last_choice.is_none() {
@@ -146,20 +160,31 @@ impl Sequence {
         }
     }
 
-    /// Chooses the next token, after all of the present ones were read, and sends it out. Says whether that was the end.
-    pub(crate) fn choose(
-        &mut self,
-        logits: &[f32],
-        tokenizer: &Tokenizer,
-    ) -> Result<Option<Finish>, Error> {
+    /// What is left to be read if that is the token chosen last: so the sequence needs nothing but to go on.
+    pub(crate) fn goes_on(&self, slot: usize) -> Option<Next> {
+        let is_next = self.read + 1 == self.tokens.len() && self.generated() > 0;
+        let last = self.tokens.last().filter(|_| is_next);
+        last.map(|token| Next {
+            slot,
+            token: *token,
+        })
+    }
+
+    /// Tokens that it may still generate.
+    pub(crate) fn left(&self) -> usize {
+        self.until.tokens - self.generated()
+    }
+
+    /// Takes the token that was chosen after all of the present ones were read, and sends it out. Says whether that was the
+    /// end.
+    pub(crate) fn take(&mut self, chosen: Chosen, tokenizer: &Tokenizer) -> Option<Finish> {
         if self.generated() == self.until.tokens {
-            return Ok(Some(Finish::Limit)); // of no token at all
+            return Some(Finish::Limit); // of no token at all
         }
-        let choice = choose(&mut self.sampler, logits, self.logprobs)?;
         self.count_time();
-        let (text, finish) = self.text_after(choice.token, tokenizer);
-        self.send(choice, text, finish.is_some());
-        Ok(finish)
+        let (text, finish) = self.text_after(chosen.token, tokenizer);
+        self.send(chosen, text, finish.is_some());
+        finish
     }
 
     fn generated(&self) -> usize {
@@ -170,7 +195,6 @@ impl Sequence {
         if self.until.stop_ids.contains(&token) {
             return (self.text.finish(), Some(Finish::StopToken(token)));
         }
-        self.sampler.accept(token);
         self.tokens.push(token);
         let bytes = tokenizer.token_bytes(token).unwrap_or_default();
         let Piece { text, is_stopped } = self.text.push(bytes);
@@ -183,12 +207,16 @@ impl Sequence {
         (text, None)
     }
 
-    fn send(&mut self, choice: Choice, text: String, is_end: bool) {
+    fn send(&mut self, chosen: Chosen, text: String, is_end: bool) {
+        let top = chosen.top.iter().map(|top| TokenProbability {
+            id: top.token,
+            logprob: top.logprob,
+        });
         self.outlet.send(Token {
-            id: choice.token,
+            id: chosen.token,
             text,
-            logprob: choice.logprob,
-            top: choice.top,
+            logprob: chosen.logprob,
+            top: top.collect(),
             is_end,
             timing: self.times.submitted.elapsed(),
         });

@@ -1,5 +1,9 @@
 //! The sampler's settings and their ranges.
 
+use std::collections::HashSet;
+
+use thalweg_rwkv::{SampleBias, SampleRow, Sampling};
+
 use crate::Error;
 
 /// How a token is chosen from logits. See [`Sampler`](crate::Sampler) for the order in which the settings act.
@@ -19,7 +23,13 @@ pub struct SamplerSettings {
     pub frequency_penalty: f32,
     /// What a token's count is multiplied by after every token, so that old ones are forgiven. From 0 to 1.
     pub penalty_decay: f32,
-    /// Where the random numbers start: the same seed, settings and logits give the same tokens.
+    /// Added to the logits of tokens, before penalties. From -100 to 100; of several of a token the last one holds.
+    pub biases: Vec<(u32, f32)>,
+    /// Tokens that are never chosen. They must leave one.
+    pub bans: Vec<u32>,
+    /// Of the random numbers. The number that decides on a token follows from the seed and from how many tokens were chosen
+    /// before it: so the same seed, settings and logits give the same tokens, on one device the same text, whoever
+    /// shares it. Between devices logits differ by rounding, and where that tips a choice the texts part.
     pub seed: u64,
 }
 
@@ -34,6 +44,8 @@ impl Default for SamplerSettings {
             presence_penalty: 0.5,
             frequency_penalty: 0.2,
             penalty_decay: 0.996,
+            biases: Vec::new(),
+            bans: Vec::new(),
             seed: 0,
         }
     }
@@ -78,7 +90,47 @@ impl SamplerSettings {
             -100.0..=100.0,
             penalty,
         )?;
-        check("penalty-decay", self.penalty_decay, 0.0..=1.0, share)
+        check("penalty-decay", self.penalty_decay, 0.0..=1.0, share)?;
+        let bias = "a number from -100 to 100";
+        self.biases
+            .iter()
+            .try_for_each(|(_, value)| check("logit-bias", *value, -100.0..=100.0, bias))
+    }
+
+    /// Checks that the tokens they name are those of a vocabulary, and that some are left.
+    pub(crate) fn check_tokens(&self, vocab: usize) -> Result<(), Error> {
+        let named = self.biases.iter().map(|(token, _)| token);
+        if let Some(token) = named.chain(&self.bans).find(|t| **t as usize >= vocab) {
+            return Err(Error::Setting {
+                name: "a token with a bias or a ban",
+                found: token.to_string(),
+                expected: "one of the model's tokens",
+            });
+        }
+        let banned: HashSet<&u32> = self.bans.iter().collect();
+        match banned.len() < vocab {
+            true => Ok(()),
+            false => Err(Error::NothingAllowed),
+        }
+    }
+
+    /// The same for a batch; `logprobs` asks for the log-probability of each token and for so many alternatives.
+    pub fn sampling(&self, logprobs: Option<usize>) -> Sampling {
+        let row = SampleRow::drawn(0, self.temperature, self.seed)
+            .with_top_k(self.top_k)
+            .with_top_p(self.top_p)
+            .with_min_p(self.min_p)
+            .with_penalties(
+                self.presence_penalty,
+                self.frequency_penalty,
+                self.penalty_decay,
+            );
+        let row = match logprobs {
+            Some(top) => row.with_top_logprobs(top),
+            None => row,
+        };
+        let bans = self.bans.iter().map(|token| (*token, SampleBias::BAN));
+        Sampling::new(row, self.biases.iter().copied().chain(bans))
     }
 }
 
@@ -112,7 +164,7 @@ mod tests {
     #[test]
     fn values_outside_are_named() {
         type Change = fn(&mut SamplerSettings, f32);
-        let settings: [(&str, Change, &[f32]); 6] = [
+        let settings: [(&str, Change, &[f32]); 7] = [
             (
                 "temp",
                 |s, v| s.temperature = v,
@@ -134,6 +186,11 @@ mod tests {
                 "penalty-decay",
                 |s, v| s.penalty_decay = v,
                 &[-0.1, 1.1, f32::NAN],
+            ),
+            (
+                "logit-bias",
+                |s, v| s.biases = vec![(1, 0.0), (2, v)],
+                &[-101.0, f32::NEG_INFINITY, f32::NAN],
             ),
         ];
         for (name, change, values) in settings {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thalweg_rwkv::{Batch, Part, Wanted};
+use thalweg_rwkv::{Batch, Chosen, Part, Wanted};
 
 use crate::memory::Memory;
 use crate::scheduler::Share;
@@ -60,7 +60,10 @@ impl<B: Batch> Engine<B> {
             self.running[slot] = Some(sequence);
             self.scheduler.enter(slot);
             if let Some(logits) = self.begin(slot)? {
-                self.arrive(slot, &logits)?;
+                match self.batch.choose(slot, &logits)? {
+                    Some(chosen) => self.arrive(slot, chosen)?,
+                    None => self.fail(slot, Error::Runaway { read: 0 })?,
+                }
             }
         }
         Ok(())
@@ -86,7 +89,9 @@ impl<B: Batch> Engine<B> {
             }
         };
         sequence.begin_at(known);
-        Ok(logits.filter(|_| sequence.is_last(0)))
+        let logits = logits.filter(|_| sequence.is_last(0));
+        self.begin_choices(slot)?;
+        Ok(logits)
     }
 
     /// Reads the next tokens of all that are in slots.
@@ -98,83 +103,94 @@ impl<B: Batch> Engine<B> {
         if shares.is_empty() {
             return Ok(());
         }
-        match self.forward(&shares) {
-            Ok(logits) => self.hand_out(&shares, &logits, &[]),
-            Err(thalweg_rwkv::Error::Runaway { slots, logits }) => {
-                self.hand_out(&shares, &logits.0, &slots)
+        match self.loop_of(&shares) {
+            Some(next) => self.decode(&next),
+            None => {
+                let chosen = self.sample(&shares)?;
+                self.hand_out(&shares, chosen)
             }
-            Err(error) => Err(error.into()),
         }
     }
 
-    fn forward(&mut self, shares: &[Share]) -> Result<Vec<f32>, thalweg_rwkv::Error> {
+    /// Reads the shares, and chooses a token where all is read. So it does where a state is to be kept, to see whether its
+    /// numbers are finite.
+    fn sample(&mut self, shares: &[Share]) -> Result<Vec<Option<Chosen>>, Error> {
+        let stride = self.memory.as_ref().and_then(Memory::stride);
         let part = |share: &Share| {
             let sequence = self.running[share.slot].as_ref()?;
             Some(Part {
                 slot: share.slot,
                 tokens: sequence.next(share.tokens),
-                wanted: match sequence.is_last(share.tokens) {
+                wanted: match sequence.is_checked(share.tokens, stride) {
                     true => Wanted::Last,
                     false => Wanted::Nothing,
                 },
             })
         };
         let parts: Vec<Part<'_>> = shares.iter().filter_map(part).collect();
-        self.batch.forward(&parts)
+        Ok(self.batch.sample(&parts)?)
     }
 
-    /// Gives every sequence what its part of the step brought. Those in the slots `lost` ran away and fail, alone.
-    fn hand_out(&mut self, shares: &[Share], logits: &[f32], lost: &[usize]) -> Result<(), Error> {
-        let mut rows = logits.chunks_exact(self.intake.hp.vocab);
-        for share in shares {
-            let Some(sequence) = &mut self.running[share.slot] else {
+    /// Gives every sequence what its part of the step brought. Those without a token ran away and fail, alone.
+    fn hand_out(&mut self, shares: &[Share], chosen: Vec<Option<Chosen>>) -> Result<(), Error> {
+        let stride = self.memory.as_ref().and_then(Memory::stride);
+        let mut chosen = chosen.into_iter();
+        for &Share { slot, tokens } in shares {
+            let Some(sequence) = &mut self.running[slot] else {
                 continue;
             };
-            let row = match sequence.is_last(share.tokens) {
-                true => Some(rows.next().ok_or(Error::NoLogits)?),
-                false => None,
-            };
-            if lost.contains(&share.slot) {
-                let read = sequence.read().len();
-                self.fail(share.slot, Error::Runaway { read })?;
+            if !sequence.is_checked(tokens, stride) {
+                sequence.advance(tokens);
                 continue;
             }
-            sequence.advance(share.tokens);
-            if sequence.is_worth_keeping(self.memory.as_ref().and_then(Memory::stride)) {
-                self.remember(share.slot, row)?;
+            let (is_last, read) = (sequence.is_last(tokens), sequence.read().len());
+            let Some(chosen) = chosen.next().flatten() else {
+                self.fail(slot, Error::Runaway { read })?;
+                continue;
+            };
+            sequence.advance(tokens);
+            if sequence.is_worth_keeping(stride) {
+                self.remember(slot)?;
             }
-            if let Some(row) = row {
-                self.arrive(share.slot, row)?;
+            match is_last {
+                true => self.arrive(slot, chosen)?,
+                false => self.begin_choices(slot)?, // that token was none of the sequence's
             }
         }
         Ok(())
     }
 
-    /// Keeps the state of a slot for sequences that begin like its.
-    fn remember(&mut self, slot: usize, logits: Option<&[f32]>) -> Result<(), Error> {
+    /// Has the tokens of a slot be chosen as its sequence wants it, from the first on.
+    fn begin_choices(&mut self, slot: usize) -> Result<(), Error> {
+        let sequence = self.running[slot].as_ref();
+        let sampling = sequence.map(|sequence| sequence.sampling().clone());
+        Ok(sampling.map_or(Ok(()), |sampling| self.batch.set_sampling(slot, sampling))?)
+    }
+
+    /// Keeps the state of a slot, in which a token was just chosen, for sequences that begin like its.
+    fn remember(&mut self, slot: usize) -> Result<(), Error> {
         match (&self.running[slot], &mut self.memory) {
             (Some(sequence), Some(memory)) if sequence.is_cached() => {
-                Ok(memory.remember(&mut self.batch, slot, sequence.read(), logits)?)
+                Ok(memory.remember(&mut self.batch, slot, sequence.read())?)
             }
             _ => Ok(()),
         }
     }
 
-    /// All tokens of a sequence are read, and these are the logits after them: it goes on or ends.
-    fn arrive(&mut self, slot: usize, logits: &[f32]) -> Result<(), Error> {
-        self.let_followers_go(slot, logits)?;
+    /// All tokens of a sequence are read, and this was chosen after them: it goes on or ends.
+    fn arrive(&mut self, slot: usize, chosen: Chosen) -> Result<(), Error> {
+        self.let_followers_go(slot)?;
         let Some(sequence) = &mut self.running[slot] else {
             return Ok(());
         };
-        match sequence.choose(logits, &self.intake.tokenizer) {
-            Ok(None) => Ok(()),
-            Ok(Some(finish)) => self.finish(slot, finish, logits),
-            Err(error) => self.fail(slot, error),
+        match sequence.take(chosen, &self.intake.tokenizer) {
+            None => Ok(()),
+            Some(finish) => self.finish(slot, finish),
         }
     }
 
     /// At the end of a prompt those that wait for it queue up to begin there.
-    fn let_followers_go(&mut self, slot: usize, logits: &[f32]) -> Result<(), Error> {
+    fn let_followers_go(&mut self, slot: usize) -> Result<(), Error> {
         let Some(sequence) = &mut self.running[slot] else {
             return Ok(());
         };
@@ -182,7 +198,7 @@ impl<B: Batch> Engine<B> {
             return Ok(());
         }
         let followers = std::mem::take(&mut sequence.followers);
-        let snapshot = self.snapshot(slot, logits)?;
+        let snapshot = self.snapshot(slot)?;
         let mut line = self.intake.lock();
         for mut follower in followers.into_iter().rev() {
             follower.follow(Arc::clone(&snapshot));
@@ -191,22 +207,41 @@ impl<B: Batch> Engine<B> {
         Ok(())
     }
 
-    fn snapshot(&mut self, slot: usize, logits: &[f32]) -> Result<Arc<Snapshot>, Error> {
+    /// Where a slot's sequence stands, just after a token was chosen.
+    fn snapshot(&mut self, slot: usize) -> Result<Arc<Snapshot>, Error> {
         Ok(Arc::new(Snapshot {
             state: self.batch.state(slot)?,
-            logits: Some(logits.to_vec()),
+            logits: Some(self.batch.logits(slot)?),
         }))
     }
 
-    fn finish(&mut self, slot: usize, finish: Finish, logits: &[f32]) -> Result<(), Error> {
-        self.remember(slot, Some(logits))?;
+    /// Whether somebody wants the state in which the slot's sequence ends.
+    pub(crate) fn wants_end(&self, slot: usize) -> bool {
+        self.running[slot].as_ref().is_some_and(|sequence| {
+            sequence.keeps_snapshot() || (sequence.is_cached() && self.memory.is_some())
+        })
+    }
+
+    /// Ends a sequence whose slot stands where its last token was chosen.
+    pub(crate) fn finish(&mut self, slot: usize, finish: Finish) -> Result<(), Error> {
+        self.remember(slot)?;
         let keeps = self.running[slot]
             .as_ref()
             .is_some_and(Sequence::keeps_snapshot);
         let snapshot = match keeps {
-            true => Some(self.snapshot(slot, logits)?),
+            true => Some(self.snapshot(slot)?),
             false => None,
         };
+        self.leave(slot, finish, snapshot)
+    }
+
+    /// Ends a sequence whatever its slot's state.
+    pub(crate) fn leave(
+        &mut self,
+        slot: usize,
+        finish: Finish,
+        snapshot: Option<Arc<Snapshot>>,
+    ) -> Result<(), Error> {
         if let Some(sequence) = self.vacate(slot)? {
             sequence.finish(finish, snapshot);
         }
@@ -214,7 +249,7 @@ impl<B: Batch> Engine<B> {
     }
 
     /// Ends one sequence with an error of its own.
-    fn fail(&mut self, slot: usize, error: Error) -> Result<(), Error> {
+    pub(crate) fn fail(&mut self, slot: usize, error: Error) -> Result<(), Error> {
         if let Some(mut sequence) = self.vacate(slot)? {
             self.pass_on(&mut sequence);
             sequence.fail(error);

@@ -3,8 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::choice::TokenProbability;
 use crate::{Finish, Snapshot, Timings};
+
+/// A token and its log-probability, in nats: with biases, bans and penalties, at temperature 1, before any filter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenProbability {
+    /// The token's id.
+    pub id: u32,
+    /// Its log-probability.
+    pub logprob: f32,
+}
 
 /// A token that was generated. The last one may be a stop token, whose own text is never shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +22,7 @@ pub struct Token {
     /// Text that may be shown after it: whole characters, nothing of a stop string; often none, at times that of earlier
     /// tokens too.
     pub text: String,
-    /// Its log-probability under the model alone, if asked for.
+    /// Its log-probability, if asked for; see [`TokenProbability`].
     pub logprob: Option<f32>,
     /// The most probable tokens in its place, the best first, as many as were asked for.
     pub top: Vec<TokenProbability>,

@@ -1,10 +1,14 @@
 //! Plans: dispatches and copies, bound once and replayed.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use crate::buffer::Allocation;
 use crate::scope::lock;
 use crate::{Context, Error, Pipeline, Work};
+
+/// Seconds of estimated work after which a new submission starts. Watchdogs bite at two seconds.
+pub(crate) const SUBMISSION_SECONDS: f64 = 0.5;
 
 /// Dispatches and copies in the order in which they run, made by a [`PlanBuilder`](crate::PlanBuilder).
 ///
@@ -14,10 +18,18 @@ use crate::{Context, Error, Pipeline, Work};
 pub struct Plan {
     pub(crate) label: String,
     pub(crate) submissions: Vec<Submission>,
-    /// The commands of the next replay, if they were encoded ahead.
-    pub(crate) prepared: Mutex<Vec<wgpu::CommandBuffer>>,
+    /// The commands of the next run, if they were encoded ahead.
+    pub(crate) prepared: Mutex<Prepared>,
     /// The parameters that the bind groups point into.
     pub(crate) _uniforms: Option<Allocation>,
+}
+
+/// Commands for a run that is to come.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// How often it goes through the plan.
+    times: usize,
+    pieces: Vec<(wgpu::CommandBuffer, Work)>,
 }
 
 /// What is handed to the device in one piece.
@@ -48,31 +60,64 @@ pub(crate) struct Copy {
     pub(crate) from_offset: u64,
     pub(crate) to: wgpu::Buffer,
     pub(crate) to_offset: u64,
+    /// How much further it goes each time in a run that repeats the plan.
+    pub(crate) stride: u64,
     pub(crate) bytes: u64,
 }
 
 impl Plan {
     /// Submits everything once more. Returns as soon as the device has it; a read or a wait shows when it is done.
     pub fn run(&self, context: &Context) -> Result<(), Error> {
-        let mut prepared = std::mem::take(&mut *lock(&self.prepared)).into_iter();
-        for submission in &self.submissions {
-            let commands = prepared
-                .next()
-                .unwrap_or_else(|| submission.encode(context));
-            context.submit(commands, submission.work, &self.label)?;
+        self.repeat(context, 1)
+    }
+
+    /// The same several times over, each after the one before, in one submission if that does not keep the device busy for
+    /// too long. What the plan [collects](crate::PlanBuilder::collect) of each time lies one behind the other.
+    pub fn repeat(&self, context: &Context, times: usize) -> Result<(), Error> {
+        let mut prepared = std::mem::take(&mut *lock(&self.prepared));
+        if prepared.times != times {
+            prepared.pieces = self.encode(context, times);
+        }
+        for (commands, work) in prepared.pieces {
+            context.submit(commands, work, &self.label)?;
         }
         Ok(())
     }
 
-    /// Encodes the next replay ahead. Done while the device is busy, it costs no time.
+    /// Encodes the next run ahead. Done while the device is busy, it costs no time.
     pub fn prepare(&self, context: &Context) {
+        self.prepare_repeat(context, 1);
+    }
+
+    /// Likewise for a run that repeats the plan so many times.
+    pub fn prepare_repeat(&self, context: &Context, times: usize) {
         let mut prepared = lock(&self.prepared);
-        if prepared.is_empty() {
-            let commands = self.submissions.iter();
-            *prepared = commands
-                .map(|submission| submission.encode(context))
-                .collect();
+        if prepared.times != times {
+            let pieces = self.encode(context, times);
+            *prepared = Prepared { times, pieces };
         }
+    }
+
+    /// What the device is handed for a run: of a plan that is one piece several times at once, else each of its pieces in
+    /// turn.
+    fn encode(&self, context: &Context, times: usize) -> Vec<(wgpu::CommandBuffer, Work)> {
+        let at_once = match self.submissions.as_slice() {
+            [one] => ((SUBMISSION_SECONDS / context.rate().seconds(one.work)) as usize).max(1),
+            _ => 1,
+        };
+        let firsts = (0..times).step_by(at_once);
+        let ranges = firsts.map(|first| first..times.min(first + at_once));
+        ranges
+            .flat_map(|range| {
+                let pieces = self.submissions.iter();
+                pieces.map(move |piece| {
+                    let work = range
+                        .clone()
+                        .fold(Work::default(), |sum, _| sum + piece.work);
+                    (piece.encode(context, range.clone()), work)
+                })
+            })
+            .collect()
     }
 
     /// Dispatches of one replay.
@@ -107,14 +152,17 @@ impl Plan {
 }
 
 impl Submission {
-    pub(crate) fn encode(&self, context: &Context) -> wgpu::CommandBuffer {
+    /// The commands for these of the times that a run goes through the plan.
+    pub(crate) fn encode(&self, context: &Context, times: Range<usize>) -> wgpu::CommandBuffer {
         let mut encoder = context
             .device()
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for part in &self.parts {
-            match part {
-                Part::Pass(dispatches) => encode_pass(&mut encoder, dispatches),
-                Part::Copy(copy) => copy.encode(&mut encoder),
+        for time in times {
+            for part in &self.parts {
+                match part {
+                    Part::Pass(dispatches) => encode_pass(&mut encoder, dispatches),
+                    Part::Copy(copy) => copy.encode(&mut encoder, time),
+                }
             }
         }
         encoder.finish()
@@ -129,12 +177,12 @@ impl Submission {
 }
 
 impl Copy {
-    pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+    pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder, time: usize) {
         encoder.copy_buffer_to_buffer(
             &self.from,
             self.from_offset,
             &self.to,
-            self.to_offset,
+            self.to_offset + time as u64 * self.stride,
             self.bytes,
         );
     }

@@ -6,11 +6,8 @@ use std::sync::Mutex;
 use thalweg_shaders::kernels::Binding as BindingKind;
 
 use crate::buffer::Allocation;
-use crate::plan::{Copy, Dispatch, Part, Submission};
+use crate::plan::{Copy, Dispatch, Part, SUBMISSION_SECONDS, Submission};
 use crate::{Buffer, Context, Error, Pipeline, Plan, ReadBuffer, Work};
-
-/// Seconds of estimated work after which a plan starts a new submission. Watchdogs bite at two seconds.
-const SUBMISSION_SECONDS: f64 = 0.5;
 
 /// What a dispatch binds to one of its kernel's bindings.
 #[derive(Debug, Clone, Copy)]
@@ -145,7 +142,8 @@ impl<'c> PlanBuilder<'c> {
         to_offset: u64,
         bytes: u64,
     ) {
-        self.push_copy(from, from_offset, to.wgpu(), to_offset, bytes);
+        let to = (to.wgpu(), to_offset, 0);
+        self.push_copy(from, from_offset, to, bytes);
     }
 
     /// Adds a copy of `bytes` to a buffer that the host reads. The offsets and `bytes` are multiples of four.
@@ -157,15 +155,24 @@ impl<'c> PlanBuilder<'c> {
         to_offset: u64,
         bytes: u64,
     ) {
-        self.push_copy(from, from_offset, to.wgpu(), to_offset, bytes);
+        let to = (to.wgpu(), to_offset, 0);
+        self.push_copy(from, from_offset, to, bytes);
     }
 
+    /// Adds a copy of `bytes` to the beginning of a buffer that the host reads. In a run that
+    /// [repeats](Plan::repeat) the plan it goes behind that of the time before; the buffer has room for all times.
+    /// The offset and `bytes` are multiples of four.
+    pub fn collect(&mut self, from: &Buffer, from_offset: u64, to: &ReadBuffer, bytes: u64) {
+        let to = (to.wgpu(), 0, bytes);
+        self.push_copy(from, from_offset, to, bytes);
+    }
+
+    /// Adds a copy to a buffer, an offset in it, and how much further it goes each time.
     fn push_copy(
         &mut self,
         from: &Buffer,
         from_offset: u64,
-        to: &wgpu::Buffer,
-        to_offset: u64,
+        (to, to_offset, stride): (&wgpu::Buffer, u64, u64),
         bytes: u64,
     ) {
         let copy = Copy {
@@ -173,6 +180,7 @@ impl<'c> PlanBuilder<'c> {
             from_offset,
             to: to.clone(),
             to_offset,
+            stride,
             bytes,
         };
         self.steps.push((
@@ -193,7 +201,7 @@ impl<'c> PlanBuilder<'c> {
             let submissions = self.divide(uniforms.as_ref().map(Allocation::wgpu));
             submissions
                 .iter()
-                .for_each(|submission| drop(submission.encode(context)));
+                .for_each(|submission| drop(submission.encode(context, 0..1)));
             submissions
         })?;
         Ok(Plan {

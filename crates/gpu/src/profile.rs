@@ -74,7 +74,7 @@ impl Plan {
             let mut query = 0;
             for part in &submission.parts {
                 match part {
-                    Part::Copy(copy) => copy.encode(&mut encoder),
+                    Part::Copy(copy) => copy.encode(&mut encoder, 0),
                     Part::Pass(pass) if between_dispatches => {
                         between(&mut encoder, pass, &set, &mut query)
                     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{CpuModel, Error, Hyperparameters, Logits, State, Wanted};
+use crate::{
+    Chosen, CpuModel, Error, HostSampler, Hyperparameters, Logits, Sampling, State, Wanted,
+};
 
 /// A part of a step: tokens of one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +15,15 @@ pub struct Part<'a> {
     pub tokens: &'a [u32],
     /// Whose logits the step returns.
     pub wanted: Wanted,
+}
+
+/// A sequence that goes on with one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// The slot that has the sequence's state.
+    pub slot: usize,
+    /// What it reads next.
+    pub token: u32,
 }
 
 /// Several sequences read by one model, each in a slot of its own. What a sequence computes depends neither on its slot nor
@@ -57,36 +68,126 @@ pub trait Batch {
     /// backend, after which no slot is of use.
     fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error>;
 
+    /// Has the slot's tokens be chosen in this way from now on, with none counted before. At first slots are greedy.
+    ///
+    /// # Errors
+    /// [`Error::Slot`]; [`Error::Setting`] if every token is banned; errors of the backend.
+    fn set_sampling(&mut self, slot: usize, sampling: Sampling) -> Result<(), Error>;
+
+    /// Reads each part's tokens into its slot, and chooses a token after each part that wants any logits, in the order of
+    /// the parts. Only what was chosen comes back from a device.
+    ///
+    /// There is nothing for a sequence whose numbers ran away. The state of its slot is of no use until
+    /// [`reset`](Batch::reset), the others are as if it had not been there.
+    ///
+    /// What is drawn depends on the sequence's logits, its [`Sampling`], and how many tokens were chosen for it since that was
+    /// set: the same seed gives the same tokens wherever the logits are the same.
+    ///
+    /// # Errors
+    /// Those of [`forward`](Batch::forward), but for [`Error::Runaway`].
+    fn sample(&mut self, parts: &[Part<'_>]) -> Result<Vec<Option<Chosen>>, Error>;
+
+    /// Chooses a token after a slot's sequence from logits that are known already, as [`sample`](Batch::sample) does.
+    ///
+    /// # Errors
+    /// [`Error::Slot`]; [`Error::StateShape`] if these are not the logits of a token; errors of the backend.
+    fn choose(&mut self, slot: usize, logits: &[f32]) -> Result<Option<Chosen>, Error>;
+
+    /// The logits, `[vocab]`, from which the slot's token was chosen just now: nothing but choices lies between.
+    ///
+    /// # Errors
+    /// [`Error::NothingChosen`] if no token was chosen for the slot in the last call that reads or chooses; errors of the
+    /// backend.
+    fn logits(&mut self, slot: usize) -> Result<Vec<f32>, Error>;
+
+    /// The most steps of a [`decode`](Batch::decode) that gain anything by being together.
+    fn longest_loop(&self) -> usize {
+        1
+    }
+
+    /// So many steps of [`sample`](Batch::sample) in which every sequence reads a token and goes on with the one chosen.
+    /// Returns what was chosen, `[steps, sequences]`; nothing from the step on in which a sequence's numbers ran away. A
+    /// device does all steps without waiting for the host.
+    ///
+    /// # Errors
+    /// Those of [`sample`](Batch::sample); [`Error::Setting`] if there are more steps than a device has room for.
+    fn decode(&mut self, next: &[Next], steps: usize) -> Result<Vec<Option<Chosen>>, Error> {
+        let mut rows = Vec::with_capacity(steps);
+        let mut next: Vec<Option<Next>> = next.iter().copied().map(Some).collect();
+        for _ in 0..steps {
+            let reading = next.iter().flatten().map(Next::part);
+            let mut chosen = self.sample(&reading.collect::<Vec<_>>())?.into_iter();
+            for next in &mut next {
+                let chosen = next.and_then(|_| chosen.next().flatten());
+                *next = next.zip(chosen.as_ref()).map(|(next, chosen)| Next {
+                    token: chosen.token,
+                    ..next
+                });
+                rows.push(chosen);
+            }
+        }
+        Ok(rows)
+    }
+
     /// A copy of a slot's state.
     ///
     /// # Errors
     /// [`Error::Slot`]; errors of the backend.
     fn state(&mut self, slot: usize) -> Result<State, Error>;
 
-    /// Has a slot continue from `state` instead.
+    /// Has a slot continue from `state` instead, with no token counted.
     ///
     /// # Errors
     /// [`Error::Slot`]; [`Error::StateShape`] if the state belongs to another model; errors of the backend.
     fn set_state(&mut self, slot: usize, state: &State) -> Result<(), Error>;
 
-    /// Makes the state of `to` a copy of that of `from`, without a way through the host where the backend can.
+    /// Makes the state of `to` a copy of that of `from`, counted tokens included, without a way through the host where the
+    /// backend can.
     ///
     /// # Errors
     /// [`Error::Slot`]; errors of the backend.
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error>;
 
-    /// Back to the start of a sequence.
+    /// Back to the start of a sequence, with no token counted.
     ///
     /// # Errors
     /// [`Error::Slot`]; errors of the backend.
     fn reset(&mut self, slot: usize) -> Result<(), Error>;
 }
 
+impl Next {
+    /// What it is to read, and that a token is to be chosen after it.
+    pub(crate) fn part(&self) -> Part<'_> {
+        Part {
+            slot: self.slot,
+            tokens: std::slice::from_ref(&self.token),
+            wanted: Wanted::Last,
+        }
+    }
+}
+
 /// Several sequences on the CPU, one read after the other: no sequence changes a bit of another.
 #[derive(Clone, Debug)]
 pub struct CpuBatch {
     model: Arc<CpuModel>,
-    states: Vec<State>,
+    slots: Vec<CpuSlot>,
+}
+
+/// A sequence on the CPU.
+#[derive(Clone, Debug)]
+struct CpuSlot {
+    state: State,
+    sampling: Sampling,
+    sampler: HostSampler,
+    /// From which a token was chosen in the last step; none if it was not.
+    logits: Vec<f32>,
+}
+
+impl CpuSlot {
+    fn continue_from(&mut self, state: State) {
+        self.state = state;
+        self.sampler = HostSampler::new(self.sampling.clone());
+    }
 }
 
 impl CpuBatch {
@@ -95,14 +196,33 @@ impl CpuBatch {
 
     /// So many slots, all at the start of a sequence.
     pub fn new(model: Arc<CpuModel>, slots: usize) -> CpuBatch {
-        let states = (0..slots).map(|_| State::zeros(model.hyperparameters()));
-        let states = states.collect();
-        CpuBatch { model, states }
+        let slot = CpuSlot {
+            state: State::zeros(model.hyperparameters()),
+            sampling: Sampling::greedy(),
+            sampler: HostSampler::new(Sampling::greedy()),
+            logits: Vec::new(),
+        };
+        let slots = vec![slot; slots];
+        CpuBatch { model, slots }
     }
 
     /// The model that reads them.
     pub fn model(&self) -> &Arc<CpuModel> {
         &self.model
+    }
+
+    /// The logits of a part; nothing if its numbers run away.
+    fn read(&mut self, part: &Part<'_>) -> Result<Option<Vec<f32>>, Error> {
+        let state = &mut self.slots[part.slot].state;
+        match self.model.forward(part.tokens, state, part.wanted, None) {
+            Ok(logits) => Ok(Some(logits)),
+            Err(Error::NonFinite { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn forget_logits(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.logits.clear());
     }
 }
 
@@ -112,7 +232,7 @@ impl Batch for CpuBatch {
     }
 
     fn slots(&self) -> usize {
-        self.states.len()
+        self.slots.len()
     }
 
     fn largest_step(&self) -> usize {
@@ -121,44 +241,117 @@ impl Batch for CpuBatch {
 
     fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error> {
         check_parts(self, parts)?;
+        self.forget_logits();
         let vocab = self.hyperparameters().vocab;
         let (mut logits, mut lost) = (Vec::new(), Vec::new());
         for part in parts {
-            let state = &mut self.states[part.slot];
-            match self.model.forward(part.tokens, state, part.wanted, None) {
-                Ok(found) => logits.extend(found),
-                Err(Error::NonFinite { .. }) => {
+            match self.read(part)? {
+                Some(found) => logits.extend(found),
+                None => {
                     lost.push(part.slot);
                     let rows = part.wanted.count(part.tokens.len());
                     logits.resize(logits.len() + rows * vocab, f32::NAN);
                 }
-                Err(other) => return Err(other),
             }
         }
         runaway_or(logits, lost)
     }
 
+    fn set_sampling(&mut self, slot: usize, sampling: Sampling) -> Result<(), Error> {
+        check_slot(self, slot)?;
+        sampling.check(self.hyperparameters())?;
+        let slot = &mut self.slots[slot];
+        slot.sampler = HostSampler::new(sampling.clone());
+        slot.sampling = sampling;
+        Ok(())
+    }
+
+    fn sample(&mut self, parts: &[Part<'_>]) -> Result<Vec<Option<Chosen>>, Error> {
+        check_parts(self, parts)?;
+        self.forget_logits();
+        let mut chosen = Vec::new();
+        for part in parts {
+            let part = part.for_choice();
+            let found = self.read(&part)?;
+            if part.wanted == Wanted::Last {
+                let slot = &mut self.slots[part.slot];
+                slot.logits = found.unwrap_or_default();
+                chosen.push(match slot.logits.is_empty() {
+                    true => None,
+                    false => slot.sampler.choose(&slot.logits).ok(),
+                });
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn choose(&mut self, slot: usize, logits: &[f32]) -> Result<Option<Chosen>, Error> {
+        check_slot(self, slot)?;
+        check_logits(self, logits)?;
+        let slot = &mut self.slots[slot];
+        slot.logits = logits.to_vec();
+        Ok(slot.sampler.choose(logits).ok())
+    }
+
+    fn logits(&mut self, slot: usize) -> Result<Vec<f32>, Error> {
+        check_slot(self, slot)?;
+        match self.slots[slot].logits.as_slice() {
+            [] => Err(Error::NothingChosen { slot }),
+            logits => Ok(logits.to_vec()),
+        }
+    }
+
     fn state(&mut self, slot: usize) -> Result<State, Error> {
         check_slot(self, slot)?;
-        Ok(self.states[slot].clone())
+        Ok(self.slots[slot].state.clone())
     }
 
     fn set_state(&mut self, slot: usize, state: &State) -> Result<(), Error> {
         check_slot(self, slot)?;
         state.check(self.hyperparameters())?;
-        self.states[slot].clone_from(state);
+        self.slots[slot].continue_from(state.clone());
         Ok(())
     }
 
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error> {
-        let state = self.state(from)?;
-        self.set_state(to, &state)
+        check_slot(self, from)?;
+        check_slot(self, to)?;
+        let CpuSlot { state, sampler, .. } = self.slots[from].clone();
+        let to = &mut self.slots[to];
+        (to.state, to.sampler) = (state, sampler);
+        to.sampler.set_sampling(to.sampling.clone());
+        Ok(())
     }
 
     fn reset(&mut self, slot: usize) -> Result<(), Error> {
         check_slot(self, slot)?;
-        self.states[slot] = State::zeros(self.hyperparameters());
+        let state = State::zeros(self.hyperparameters());
+        self.slots[slot].continue_from(state);
         Ok(())
+    }
+}
+
+impl<'a> Part<'a> {
+    /// The same with the logits that a choice needs, if it wants any.
+    pub(crate) fn for_choice(&self) -> Part<'a> {
+        let wanted = match self.wanted {
+            Wanted::Nothing => Wanted::Nothing,
+            Wanted::Last | Wanted::All => Wanted::Last,
+        };
+        Part { wanted, ..*self }
+    }
+}
+
+/// Refuses logits that are not those of one token.
+pub(crate) fn check_logits(batch: &dyn Batch, logits: &[f32]) -> Result<(), Error> {
+    let (found, expected) = (logits.len(), batch.hyperparameters().vocab);
+    match found == expected {
+        true => Ok(()),
+        false => Err(Error::StateShape {
+            part: "logits",
+            found,
+            expected,
+        }),
     }
 }
 

@@ -138,6 +138,15 @@ pub enum Error {
         logits: Logits,
     },
 
+    /// There are no logits from which a token was chosen.
+    #[error(
+        "no token was chosen for slot {slot} in the last step, so there are no logits of it; ask for them right after the step"
+    )]
+    NothingChosen {
+        /// The slot's number.
+        slot: usize,
+    },
+
     /// A setting that the model or the device does not allow.
     #[error("the {name} is {found}, expected {expected}")]
     Setting {

@@ -11,12 +11,13 @@ mod gpu;
 mod hyperparameters;
 mod memory;
 mod model_hash;
+mod sampling;
 mod session;
 mod state;
 mod taps;
 pub mod tensors;
 
-pub use batch::{Batch, CpuBatch, Part};
+pub use batch::{Batch, CpuBatch, Next, Part};
 pub use cpu::{CpuModel, CpuSession};
 pub use error::{Error, Logits};
 #[cfg(not(target_arch = "wasm32"))]
@@ -29,7 +30,10 @@ pub use gpu::{
 pub use hyperparameters::{Hyperparameters, Ranks};
 pub use memory::MemoryEstimate;
 pub use model_hash::model_hash;
+pub use sampling::{Chosen, HostSampler, Sampling};
 pub use session::{Session, Wanted};
 pub use state::State;
 pub use taps::Taps;
-pub use thalweg_shaders::stable_hash;
+pub use thalweg_shaders::{
+    MAX_TOP_LOGPROBS, NoToken, SampleBias, SampleLogprob, SampleRow, stable_hash,
+};

@@ -60,7 +60,11 @@ pub fn sample_weights(
         weights[scored.best as usize] = 1 << BEST_WEIGHT_BITS;
         return Ok(weights);
     }
-    Ok(scored.weights(row))
+    let mut weights = vec![0; logits.len()];
+    for (token, weight) in scored.weights(row) {
+        weights[token as usize] = weight;
+    }
+    Ok(weights)
 }
 
 /// Philox4x32 with 10 rounds: 128 random bits as a function of key and counter.
@@ -124,81 +128,118 @@ impl Scored {
         }
     }
 
-    /// How far the token's logit lies below the best one.
-    fn distance(&self, token: u32) -> f32 {
-        let logit = |token: u32| logit_of(self.keys[token as usize]);
-        (logit(self.best) - logit(token)).min(f32::MAX)
+    /// How far a logit lies below the best one.
+    fn distance(&self, key: u32) -> f32 {
+        (logit_of(self.keys[self.best as usize]) - logit_of(key)).min(f32::MAX)
     }
 
-    /// The token's weight where distances are multiplied by `sharpness`.
-    fn weight(&self, token: u32, sharpness: f32) -> u64 {
-        weight(fixed_point(self.distance(token), sharpness))
+    /// The weight of a key where distances are multiplied by `sharpness`.
+    fn weight(&self, key: u32, sharpness: f32) -> u64 {
+        weight(fixed_point(self.distance(key), sharpness))
     }
 
-    /// The tokens that are not banned, the best first; of equals, the lowest first.
-    fn ordered(&self) -> Vec<u32> {
-        let mut tokens: Vec<u32> = self.allowed().collect();
-        tokens.sort_unstable_by_key(|token| (!self.keys[*token as usize], *token));
+    /// The tokens that are not banned, in the order of their ids.
+    fn allowed(&self) -> impl Iterator<Item = Ranked> + '_ {
+        let tokens = (0..).zip(&self.keys);
+        let allowed = tokens.filter(|(_, key)| **key != BANNED);
+        allowed.map(|(token, key)| Ranked::new(*key, token))
+    }
+
+    /// The best `count` of the tokens that are not banned.
+    fn best_of(&self, count: usize) -> Vec<Ranked> {
+        let mut tokens: Vec<Ranked> = self.allowed().collect();
+        if count < tokens.len() {
+            tokens.select_nth_unstable(count);
+            tokens.truncate(count);
+        }
         tokens
     }
 
-    fn allowed(&self) -> impl Iterator<Item = u32> + '_ {
-        let tokens = (0..).zip(&self.keys);
-        tokens.filter_map(|(token, key)| (*key != BANNED).then_some(token))
-    }
-
-    /// What the filters keep, weighed at the row's temperature: `[vocab]`.
-    fn weights(&self, row: &SampleRow) -> Vec<u64> {
-        let mut weights = vec![0; self.keys.len()];
-        for token in self.kept(row) {
-            if self.distance(token) <= row.reach() {
-                weights[token as usize] = self.weight(token, row.sharpness());
-            }
-        }
+    /// What the filters keep, in the order of their ids, weighed at the row's temperature.
+    fn weights(&self, row: &SampleRow) -> Vec<(u32, u64)> {
+        let mut kept = self.kept(row);
+        kept.retain(|token| self.distance(token.key()) <= row.reach());
+        let weigh = |token: Ranked| {
+            let weight = self.weight(token.key(), row.sharpness());
+            (token.token(), weight)
+        };
+        let mut weights: Vec<_> = kept.into_iter().map(weigh).collect();
+        weights.sort_unstable_by_key(|(token, _)| *token);
         weights
     }
 
     /// What top-k and top-p keep.
-    fn kept(&self, row: &SampleRow) -> Vec<u32> {
-        if row.top_p().is_none() && row.most_tokens() >= self.keys.len() {
-            return self.allowed().collect();
-        }
-        let mut tokens = self.ordered();
-        tokens.truncate(row.most_tokens());
+    fn kept(&self, row: &SampleRow) -> Vec<Ranked> {
+        let mut tokens = self.best_of(row.most_tokens());
         if let Some(share) = row.top_p() {
-            let weight = |token: &u32| self.weight(*token, LOG2_E);
-            let all: u64 = tokens.iter().map(weight).sum();
-            let wanted = (u128::from(all) * u128::from(share)).div_ceil(1 << 32) as u64;
-            let before = tokens.iter().scan(0, |sum, token| {
-                let before = *sum;
-                *sum += weight(token);
-                Some(before)
-            });
-            let count = before.take_while(|before| *before < wanted).count();
-            tokens.truncate(count);
+            self.keep_share(&mut tokens, share);
         }
         tokens
+    }
+
+    /// Keeps the fewest best tokens that hold the share of the weight, in units of 2^-32. They are put in order a block at a
+    /// time, each larger than all before: a whole vocabulary is not sorted for the few tokens at its top.
+    fn keep_share(&self, tokens: &mut Vec<Ranked>, share: u32) {
+        const FIRST_BLOCK: usize = 128;
+        let weight = |token: &Ranked| self.weight(token.key(), LOG2_E);
+        let all: u64 = tokens.iter().map(weight).sum();
+        let wanted = (u128::from(all) * u128::from(share)).div_ceil(1 << 32) as u64;
+        let (mut ordered, mut sum) = (0, 0);
+        while ordered < tokens.len() {
+            let rest = &mut tokens[ordered..];
+            let block = FIRST_BLOCK.max(3 * ordered).min(rest.len());
+            rest.select_nth_unstable(block - 1);
+            rest[..block].sort_unstable();
+            for (index, token) in rest[..block].iter().enumerate() {
+                sum += weight(token);
+                if sum >= wanted {
+                    tokens.truncate(ordered + index + 1);
+                    return;
+                }
+            }
+            ordered += block;
+        }
     }
 
     fn report(&self, row: &SampleRow, token: u32) -> SampleReport {
         if !row.wants_logprob() {
             return SampleReport::of_token(token, 0.0, &[]);
         }
-        let all: u64 = self.allowed().map(|token| self.weight(token, LOG2_E)).sum();
+        let weight = |token: Ranked| self.weight(token.key(), LOG2_E);
+        let all: u64 = self.allowed().map(weight).sum();
         let log_of_all = (all as f64 / (1_u64 << BEST_WEIGHT_BITS) as f64).ln();
-        let logprob = |token| (-f64::from(self.distance(token)) - log_of_all) as f32;
-        let top: Vec<_> = match row.top_logprobs() {
+        let logprob = |key| (-f64::from(self.distance(key)) - log_of_all) as f32;
+        let mut top = match row.top_logprobs() {
             0 => Vec::new(),
-            count => self.ordered().into_iter().take(count).collect(),
+            count => self.best_of(count),
         };
+        top.sort_unstable();
         let top: Vec<_> = top
             .into_iter()
-            .map(|token| SampleLogprob {
-                token,
-                logprob: logprob(token),
+            .map(|top| SampleLogprob {
+                token: top.token(),
+                logprob: logprob(top.key()),
             })
             .collect();
-        SampleReport::of_token(token, logprob(token), &top)
+        SampleReport::of_token(token, logprob(self.keys[token as usize]), &top)
+    }
+}
+
+/// A token with its key, in one number that orders them: the best first; of equals, the lowest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Ranked(u64);
+
+impl Ranked {
+    fn new(key: u32, token: u32) -> Ranked {
+        Ranked(u64::from(!key) << 32 | u64::from(token))
+    }
+
+    fn key(self) -> u32 {
+        !((self.0 >> 32) as u32)
+    }
+
+    fn token(self) -> u32 {
+        self.0 as u32
     }
 }
 
@@ -295,15 +336,15 @@ fn weight(distance: u32) -> u64 {
     (u64::from(power) << (BEST_WEIGHT_BITS - 31)) >> (distance >> DISTANCE_BITS)
 }
 
-/// The token at a random place in the sum of the weights, in the order of their ids.
-fn draw(weights: &[u64], seed: [u32; 2], step: u32) -> u32 {
-    let all: u64 = weights.iter().sum();
+/// The token at a random place in the sum of the weights, which are in the order of their ids.
+fn draw(weights: &[(u32, u64)], seed: [u32; 2], step: u32) -> u32 {
+    let all: u64 = weights.iter().map(|(_, weight)| weight).sum();
     let [low, high, ..] = philox(seed, [step, 0, 0, 0]);
     let random = u128::from(high) << 32 | u128::from(low);
     let mut left = ((u128::from(all) * random) >> 64) as u64;
-    for (token, weight) in (0..).zip(weights) {
+    for (token, weight) in weights {
         if left < *weight {
-            return token;
+            return *token;
         }
         left -= weight;
     }

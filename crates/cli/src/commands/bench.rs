@@ -7,9 +7,9 @@ use clap::ValueEnum;
 use indicatif::ProgressBar;
 use serde_json::json;
 use thalweg_bench::{Case, Load, Report, Setting, Task, host_memory};
-use thalweg_engine::{ChunkSize, prefill};
+use thalweg_engine::{ChunkSize, SamplerSettings, prefill};
 use thalweg_gguf::GgufFile;
-use thalweg_rwkv::{Batch, Hyperparameters, Part, Session, Wanted};
+use thalweg_rwkv::{Batch, Hyperparameters, Logits, Next, Part, Session, Wanted};
 
 use crate::failure::Failure;
 use crate::flags::{ComputeFlags, ModelPath, Precision};
@@ -25,8 +25,10 @@ const MOST_SEQUENCES: i64 = 1024;
 const AFTER_HELP: &str = "\
 Every combination of the lists is measured: once unmeasured to warm up, then --repeat times. Prefill reads N tokens \
 into an empty state, up to the logits after the last one. Decode reads N single tokens, each up to its logits, from an \
-empty state; the tokens are given, as llama-bench does it, so that sampling is not measured. With --parallel, so many \
-sequences at once read N single tokens each, the logits of all of which come back after each step. The table shows the \
+empty state; the tokens are given, as llama-bench does it, so that sampling is not measured. \"Decode sampled\" has the \
+device choose each token, with the default sampler settings, and waits for it; \"decode loop\" does so without waiting for \
+each, where there is a device. With --parallel, so many sequences at once do the same; where tokens are given, the logits \
+of all sequences come back after each step. The table shows the \
 median, the quartiles, the mean and the sample deviation of tokens a second, all sequences together; JSON holds every \
 sample.
 
@@ -91,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut bench = Bench::new(args, &compute);
     bench.measure_prefill()?;
     bench.measure_decode()?;
-    bench.measure_parallel()?;
+    bench.measure_batches()?;
     bench.bar.finish_and_clear();
     let report = Report {
         program: cli::program(),
@@ -146,7 +148,9 @@ impl<'a> Bench<'a> {
         let block_sizes = compute.block_sizes(&args.block_size);
         let sizes = combinations(&args.chunk_size, block_sizes);
         let decode = usize::from(args.decode > 0);
-        let cases = args.prefill.len() * sizes.len() + decode + args.parallel.len();
+        let loops = usize::from(compute.is_on_device());
+        let sampled = (1 + loops) * batch_sizes(args).len();
+        let cases = args.prefill.len() * sizes.len() + decode + args.parallel.len() + sampled;
         let bar = output::progress(cases * usize::from(args.repeat), 1, "measuring");
         Bench {
             args,
@@ -178,8 +182,9 @@ impl<'a> Bench<'a> {
     }
 
     /// One batch with a slot for each of the most sequences serves all numbers of them.
-    fn measure_parallel(&mut self) -> Result<(), Failure> {
-        let Some(&most) = self.args.parallel.iter().max() else {
+    fn measure_batches(&mut self) -> Result<(), Failure> {
+        let sizes = batch_sizes(self.args);
+        let Some(&most) = sizes.iter().max() else {
             return Ok(());
         };
         let compute = self.compute;
@@ -189,19 +194,42 @@ impl<'a> Bench<'a> {
             Ok((model, is_tuned))
         };
         let mut model = self.load_with(start)?;
-        let tokens = self.args.decode as usize;
-        for &sequences in &self.args.parallel {
-            let sequences = usize::from(sequences);
-            let samples_s = self.samples(|| decode(model.batch_mut(), sequences, tokens))?;
-            let setting = Setting {
-                task: Task::Parallel,
-                tokens,
-                sequences,
-                chunk_size: 1,
-                block_size: None,
-            };
-            self.cases.push(Case::new(setting, samples_s));
+        let batch = model.batch_mut();
+        for sequences in self.args.parallel.iter().copied().map(usize::from) {
+            self.measure_batch(batch, Task::Parallel, sequences)?;
         }
+        for &sequences in &sizes {
+            self.measure_batch(batch, Task::Sampled, sequences)?;
+            if batch.longest_loop() > 1 {
+                self.measure_batch(batch, Task::Loop, sequences)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn measure_batch(
+        &mut self,
+        batch: &mut dyn Batch,
+        task: Task,
+        sequences: usize,
+    ) -> Result<(), Failure> {
+        let tokens = self.args.decode as usize;
+        let steps_at_once = match task {
+            Task::Loop => batch.longest_loop(),
+            _ => 1,
+        };
+        let samples_s = self.samples(|| match task {
+            Task::Sampled | Task::Loop => generate(batch, sequences, tokens, steps_at_once),
+            _ => decode(batch, sequences, tokens),
+        })?;
+        let setting = Setting {
+            task,
+            tokens,
+            sequences,
+            chunk_size: 1,
+            block_size: None,
+        };
+        self.cases.push(Case::new(setting, samples_s));
         Ok(())
     }
 
@@ -234,7 +262,7 @@ impl<'a> Bench<'a> {
     fn measure(&mut self, model: &mut Model, task: Task, tokens: usize) -> Result<(), Failure> {
         let (chunk_size, block_size) = match task {
             Task::Prefill => (model.chunk_size, model.block_size),
-            Task::Decode | Task::Parallel => (ChunkSize::new(1)?, None),
+            _ => (ChunkSize::new(1)?, None),
         };
         let ids = some_ids(tokens, model.session.hyperparameters().vocab);
         let samples_s = self.samples(|| read(model.session.as_mut(), &ids, chunk_size, task))?;
@@ -308,7 +336,7 @@ fn read(
     let start = Instant::now();
     let ids_at_once = match task {
         Task::Prefill => ids.len(),
-        Task::Decode | Task::Parallel => 1,
+        _ => 1,
     };
     for ids in ids.chunks(ids_at_once) {
         prefill(session, ids, chunk_size, interrupt, &mut |_| ())?;
@@ -336,6 +364,59 @@ fn decode(batch: &mut dyn Batch, sequences: usize, tokens: usize) -> Result<Dura
         batch.forward(&parts)?;
     }
     Ok(start.elapsed())
+}
+
+/// Has the first `sequences` slots generate `tokens` tokens each, asking for them after so many steps, and returns the time
+/// that took.
+fn generate(
+    batch: &mut dyn Batch,
+    sequences: usize,
+    tokens: usize,
+    steps_at_once: usize,
+) -> Result<Duration, Failure> {
+    let ids = some_ids(sequences, batch.hyperparameters().vocab);
+    let mut next = Vec::new();
+    for (slot, token) in ids.into_iter().enumerate() {
+        let settings = SamplerSettings {
+            seed: slot as u64,
+            ..SamplerSettings::default()
+        };
+        batch.reset(slot)?;
+        batch.set_sampling(slot, settings.sampling(None))?;
+        next.push(Next { slot, token });
+    }
+    batch.state(0)?; // waits until the slots are empty
+    let interrupt = interrupt::watch();
+    let start = Instant::now();
+    let mut left = tokens;
+    while left > 0 {
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(Failure::Interrupted);
+        }
+        let steps = left.min(steps_at_once);
+        let chosen = batch.decode(&next, steps)?;
+        for (next, chosen) in next.iter_mut().zip(&chosen[(steps - 1) * sequences..]) {
+            next.token = match chosen {
+                Some(chosen) => chosen.token,
+                None => return Err(ran_away(next.slot)),
+            };
+        }
+        left -= steps;
+    }
+    Ok(start.elapsed())
+}
+
+fn ran_away(slot: usize) -> Failure {
+    let (slots, logits) = (vec![slot], Logits(Vec::new()));
+    thalweg_rwkv::Error::Runaway { slots, logits }.into()
+}
+
+/// Numbers of sequences that generate at once: one always.
+fn batch_sizes(args: &Args) -> Vec<usize> {
+    let given = args.parallel.iter().copied().map(usize::from);
+    let others = given.filter(|sequences| *sequences > 1);
+    let sizes = std::iter::once(1).chain(others);
+    sizes.filter(|_| args.decode > 0).collect()
 }
 
 /// Ids spread over the vocabulary, the same in every run.

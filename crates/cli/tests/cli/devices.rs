@@ -114,7 +114,17 @@ fn a_bench_keeps_every_sample() {
     let cases = report["cases"].as_array().unwrap();
     let prefills = cases.iter().filter(|case| case["task"] == "prefill");
     assert_eq!(prefills.count(), 2 * 2 * 2);
-    assert_eq!(cases.len(), 2 * 2 * 2 + 1 + 2, "and one decode alone");
+    let of_batches = 2 + 2 * 3;
+    assert_eq!(
+        cases.len(),
+        2 * 2 * 2 + 1 + of_batches,
+        "and one decode alone"
+    );
+    for task in ["sampled", "loop"] {
+        let cases = cases.iter().filter(|case| case["task"] == task);
+        let sequences: Vec<_> = cases.map(|case| case["sequences"].as_u64()).collect();
+        assert_eq!(sequences, [Some(1), Some(2), Some(9)]);
+    }
     let together = &cases[cases.len() - 1];
     assert_eq!([&together["sequences"], &together["tokens"]], [9, 3]);
     for case in cases {
@@ -126,7 +136,14 @@ fn a_bench_keeps_every_sample() {
 
     let table = run(&arguments).text();
     assert!(
-        table.contains("| prefill 9 ") && table.contains("| decode 3 x 9"),
+        [
+            "| prefill 9 ",
+            "| decode 3 x 9",
+            "| decode sampled 3 ",
+            "| decode loop 3 x 2"
+        ]
+        .iter()
+        .all(|row| table.contains(row)),
         "{table}"
     );
 }

@@ -55,11 +55,39 @@ fn bad_requests_are_refused_before_anything_is_computed() {
             "top-p is 1.5",
         ),
         (
+            with_sampler(SamplerSettings {
+                biases: vec![(VOCAB as u32, 1.0)],
+                ..sampler()
+            }),
+            "a token with a bias or a ban is",
+        ),
+        (
+            with_sampler(SamplerSettings {
+                biases: vec![(A, f32::NAN)],
+                ..sampler()
+            }),
+            "logit-bias is NaN",
+        ),
+        (
+            with_sampler(SamplerSettings {
+                bans: vec![u32::MAX],
+                ..sampler()
+            }),
+            "a token with a bias or a ban is 4294967295",
+        ),
+        (
+            with_sampler(SamplerSettings {
+                bans: (0..VOCAB as u32).collect(),
+                ..sampler()
+            }),
+            "every token of the vocabulary is banned",
+        ),
+        (
             Request {
-                logprobs: Some(129),
+                logprobs: Some(21),
                 ..good()
             },
-            "logprobs is 129",
+            "logprobs is 21",
         ),
         (
             Request {

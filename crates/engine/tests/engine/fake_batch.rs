@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use thalweg_engine::{ChunkSize, Error, Finish, Generation, Prompt, Request, Sampler, prefill};
-use thalweg_rwkv::{Batch, Hyperparameters, Logits, Part, Session, State};
+use thalweg_rwkv::{
+    Batch, Chosen, HostSampler, Hyperparameters, Logits, Part, Sampling, Session, State, Wanted,
+};
 
 use crate::fake::{FakeSession, VOCAB, tokenizer};
 
@@ -35,7 +37,13 @@ pub(crate) struct Log {
 
 pub(crate) struct FakeBatch {
     sessions: Vec<FakeSession>,
+    samplers: Vec<HostSampler>,
+    /// Slots whose states are of no use.
+    lost: Vec<bool>,
+    /// From which a token was chosen in the last step, by slot.
+    logits: Vec<Option<Vec<f32>>>,
     largest_step: usize,
+    pub(crate) longest_loop: usize,
     pub(crate) log: Arc<Mutex<Log>>,
 }
 
@@ -44,7 +52,11 @@ impl FakeBatch {
         let sessions = std::iter::repeat_with(FakeSession::new).take(slots);
         Self {
             sessions: sessions.collect(),
+            samplers: vec![HostSampler::new(Sampling::greedy()); slots],
+            lost: vec![false; slots],
+            logits: vec![None; slots],
             largest_step,
+            longest_loop: 1,
             log: Arc::default(),
         }
     }
@@ -83,8 +95,46 @@ impl Batch for FakeBatch {
         self.largest_step
     }
 
+    fn longest_loop(&self) -> usize {
+        self.longest_loop
+    }
+
+    fn set_sampling(&mut self, slot: usize, sampling: Sampling) -> Result<(), thalweg_rwkv::Error> {
+        self.samplers[slot] = HostSampler::new(sampling);
+        Ok(())
+    }
+
+    fn sample(&mut self, parts: &[Part<'_>]) -> Result<Vec<Option<Chosen>>, thalweg_rwkv::Error> {
+        let logits = match self.forward(parts) {
+            Err(thalweg_rwkv::Error::Runaway { logits, .. }) => logits.0,
+            other => other?,
+        };
+        let mut rows = logits.chunks_exact(VOCAB);
+        let mut chosen = Vec::new();
+        for part in parts.iter().filter(|part| part.wanted == Wanted::Last) {
+            let row = rows.next().unwrap();
+            chosen.push(self.choose(part.slot, row)?);
+        }
+        Ok(chosen)
+    }
+
+    fn choose(
+        &mut self,
+        slot: usize,
+        logits: &[f32],
+    ) -> Result<Option<Chosen>, thalweg_rwkv::Error> {
+        self.logits[slot] = Some(logits.to_vec());
+        Ok(self.samplers[slot].choose(logits).ok())
+    }
+
+    fn logits(&mut self, slot: usize) -> Result<Vec<f32>, thalweg_rwkv::Error> {
+        let logits = self.logits[slot].clone();
+        logits.ok_or(thalweg_rwkv::Error::NothingChosen { slot })
+    }
+
     fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, thalweg_rwkv::Error> {
         self.check(parts);
+        self.logits.fill(None);
         let mut log = self.log.lock().unwrap();
         let step = log.steps.len();
         let describe = |part: &Part<'_>| (part.slot, part.tokens.len());
@@ -92,7 +142,7 @@ impl Batch for FakeBatch {
         let fault = log.faults.get(&step).copied();
         if log.is_lost || fault == Some(Fault::Device) {
             for session in &mut self.sessions {
-                session.forward(&[1; 3], thalweg_rwkv::Wanted::Nothing)?; // no state is of any use
+                session.forward(&[1; 3], Wanted::Nothing)?; // no state is of any use
             }
             return Err(broken());
         }
@@ -102,12 +152,15 @@ impl Batch for FakeBatch {
             let mut rows = session.forward(part.tokens, part.wanted)?;
             match fault {
                 Some(Fault::Sequence(guilty)) if guilty % parts.len() == index => {
-                    session.forward(&[1; 3], thalweg_rwkv::Wanted::Nothing)?;
-                    rows.fill(f32::NAN);
-                    lost.push(part.slot);
+                    session.forward(&[1; 3], Wanted::Nothing)?;
+                    self.lost[part.slot] = true;
                 }
                 Some(Fault::Logits(guilty)) if guilty % parts.len() == index => rows.fill(f32::NAN),
                 _ => {}
+            }
+            if self.lost[part.slot] {
+                rows.fill(f32::NAN);
+                lost.push(part.slot);
             }
             logits.extend(rows);
         }
@@ -127,10 +180,12 @@ impl Batch for FakeBatch {
 
     fn set_state(&mut self, slot: usize, state: &State) -> Result<(), thalweg_rwkv::Error> {
         self.log.lock().unwrap().transfers += 1;
+        self.lost[slot] = false;
         self.sessions[slot].set_state(state)
     }
 
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), thalweg_rwkv::Error> {
+        self.lost[to] = self.lost[from];
         let state = self.sessions[from].state()?;
         self.sessions[to].set_state(&state)
     }
@@ -139,6 +194,7 @@ impl Batch for FakeBatch {
         if self.log.lock().unwrap().is_lost {
             return Err(broken());
         }
+        self.lost[slot] = false;
         self.sessions[slot].reset();
         Ok(())
     }

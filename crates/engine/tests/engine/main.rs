@@ -8,12 +8,14 @@
 )]
 
 mod cache;
+mod device;
 mod engine;
 mod failures;
 mod fake;
 mod fake_batch;
 mod generation;
 mod invariance;
+mod loops;
 mod neighbours;
 mod perplexity;
 mod sampler;

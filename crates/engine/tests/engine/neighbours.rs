@@ -79,7 +79,7 @@ fn run_arrivals(engine: &mut Engine<FakeBatch>, arrivals: &[Arrival]) -> Vec<Han
         }
         engine.step();
         step += 1;
-        assert!(step < 10_000, "the engine does not come to an end");
+        assert!(step < 100_000, "the engine does not come to an end");
     }
     handles.into_iter().map(Option::unwrap).collect()
 }
@@ -103,10 +103,12 @@ proptest! {
         faults in faults(),
         slots in 1_usize..6,
         budget in 1_usize..20,
-        cache in prop::option::of((0_usize..4, 0_u64..2000)),
+        cache in prop::option::of(0_u64..2000),
+        spare in 0_usize..8,
+        longest_loop in 1_usize..12,
     ) {
-        let spare = cache.map_or(0, |(spare, _)| spare);
-        let batch = FakeBatch::new(slots + spare, budget);
+        let mut batch = FakeBatch::new(slots + spare, budget);
+        batch.longest_loop = longest_loop;
         let log = Arc::clone(&batch.log);
         let fails = !faults.is_empty();
         log.lock().unwrap().faults = faults.into_iter().collect();
@@ -115,7 +117,7 @@ proptest! {
             ..EngineOptions::default()
         };
         let mut engine = engine(batch, options);
-        if let Some((_, bytes)) = cache {
+        if let Some(bytes) = cache {
             engine = engine.with_cache(PrefixCache::new(bytes));
         }
         let mut handles = run_arrivals(&mut engine, &arrivals);

@@ -15,6 +15,7 @@ fn settings() -> SamplerSettings {
         frequency_penalty: 0.0,
         penalty_decay: 1.0,
         seed: 7,
+        ..SamplerSettings::default()
     }
 }
 
@@ -86,9 +87,7 @@ proptest! {
             let mut sampler = sampler(&settings);
             let mut tokens = Vec::new();
             for _ in 0..20 {
-                let token = sampler.sample(&logits).unwrap();
-                sampler.accept(token);
-                tokens.push(token);
+                tokens.push(sampler.sample(&logits).unwrap());
             }
             tokens
         };
@@ -234,13 +233,28 @@ fn penalties_turn_greedy_choice_away_and_fade() {
     let mut sampler = sampler(&case);
     let logits = [2.0, 1.2, 0.0];
     assert_eq!(sampler.sample(&logits).unwrap(), 0);
-    sampler.accept(0); // 2.0 - 1.0 is below 1.2
+    // 2.0 - 1.0 is below 1.2
     assert_eq!(sampler.sample(&logits).unwrap(), 1);
-    sampler.accept(1); // 2.0 - 0.5 is above 1.2 - 1.0
+    // 2.0 - 0.5 is above 1.2 - 1.0
     assert_eq!(sampler.sample(&logits).unwrap(), 0);
-    sampler.accept(0);
     sampler.forget();
     assert_eq!(sampler.sample(&logits).unwrap(), 0);
+}
+
+#[test]
+fn biases_move_tokens_and_bans_rule_them_out() {
+    let case = SamplerSettings {
+        biases: vec![(0, -9.0), (2, 4.0), (1, 2.0)],
+        bans: vec![2],
+        ..SamplerSettings::greedy()
+    };
+    assert_eq!(sampler(&case).sample(&[5.0, 2.0, 6.0, 3.0]).unwrap(), 1);
+    let nothing_left = SamplerSettings {
+        bans: vec![1, 0],
+        ..settings()
+    };
+    let error = sampler(&nothing_left).sample(&[0.0, 1.0]).unwrap_err();
+    assert!(matches!(error, Error::NothingAllowed));
 }
 
 #[test]

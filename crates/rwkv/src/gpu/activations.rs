@@ -228,6 +228,11 @@ impl Activations {
         self.input(Input::Tokens)
     }
 
+    /// The buffer that they lie in, and where.
+    pub(super) fn token_place(&self) -> (&Buffer, u64) {
+        (&self.inputs, self.input_offsets[Input::Tokens as usize])
+    }
+
     /// What ties each row to its sequence.
     pub(super) fn links(&self) -> Binding<'_> {
         self.input(Input::Links)

@@ -10,10 +10,12 @@ use thalweg_shaders::kernels::Rows;
 use super::GpuModel;
 use super::activations::Activations;
 use super::arrangement::Arrangement;
-use super::plans::{self, Step};
+use super::plans::{self, ONE, Output, Step};
+use super::recorder::Shape;
+use super::sampling::{DeviceSampler, Finding, LONGEST_LOOP};
 use super::states::DeviceStates;
-use crate::batch::{check_parts, check_slot, runaway_or};
-use crate::{Batch, Error, Hyperparameters, Part, State};
+use crate::batch::{check_logits, check_parts, check_slot, runaway_or};
+use crate::{Batch, Chosen, Error, Hyperparameters, Next, Part, Sampling, State, Wanted};
 
 /// Several sequences read by a [`GpuModel`], each in a slot of its own.
 ///
@@ -31,6 +33,10 @@ pub struct GpuBatch {
     pub(super) fuses: bool,
     /// Those of the kinds of step met so far.
     pub(super) plans: HashMap<Step, Plan>,
+    /// Made when tokens are to be chosen for the first time.
+    pub(super) sampler: Option<DeviceSampler>,
+    /// The slots whose tokens were chosen last, in the order of their rows of logits.
+    pub(super) chosen: Vec<usize>,
 }
 
 impl GpuBatch {
@@ -64,13 +70,16 @@ impl GpuBatch {
             states,
             fuses,
             plans: HashMap::new(),
+            sampler: None,
+            chosen: Vec::new(),
         })
     }
 
     /// The most slots that a device with such limits can bind, whatever its memory.
     pub fn most_slots(hp: &Hyperparameters, limits: &Limits) -> usize {
         let rows = Activations::largest_capacity(hp, limits);
-        DeviceStates::most_slots(hp, limits).min(rows)
+        let states = DeviceStates::most_slots(hp, limits);
+        states.min(rows).min(DeviceSampler::most_slots(hp, limits))
     }
 
     /// The model that reads them.
@@ -89,8 +98,9 @@ impl GpuBatch {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
+        self.chosen.clear();
         let rows = Arrangement::new(parts);
-        let step = self.step(parts, &rows);
+        let step = self.step(parts, &rows, GpuBatch::logits_of(&rows));
         self.write_inputs(&rows, step)?;
         let context = Arc::clone(&self.model.context);
         Ok(self.plan(step)?.profile(&context)?)
@@ -98,9 +108,10 @@ impl GpuBatch {
 
     /// Reads the parts, which have been checked, and returns the wanted logits, whatever they are.
     pub(super) fn read(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error> {
+        self.chosen.clear();
         let rows = Arrangement::new(parts);
         let wanted = rows.picks.len();
-        let step = self.step(parts, &rows);
+        let step = self.step(parts, &rows, GpuBatch::logits_of(&rows));
         let mut logits = Vec::with_capacity(wanted * self.model.hp.vocab);
         self.write_inputs(&rows, step)?;
         self.run(step)?;
@@ -132,11 +143,18 @@ impl GpuBatch {
 
     /// Tells the device what the step is about.
     pub(super) fn write_inputs(&self, rows: &Arrangement, step: Step) -> Result<(), Error> {
-        let head = self.head_rows(rows, 0, rows.picks.len().min(1));
-        let longest = match step {
-            Step::Layers { sequences, .. } => sequences.longer,
-            Step::Token { .. } | Step::Head(_) => 0,
+        let (output, longest) = match step {
+            Step::Token { output, .. } => (output, 0),
+            Step::Layers {
+                output, sequences, ..
+            } => (output, sequences.longer),
+            Step::Head(_) | Step::Choice(_) => (Output::Nothing, 0),
         };
+        let wanted = match output {
+            Output::Nothing => 0,
+            Output::Logits | Output::Tokens { .. } => rows.picks.len(),
+        };
+        let head = self.head_rows(rows, 0, wanted);
         let context = &self.model.context;
         self.buffers.write_inputs(context, rows, head, longest)
     }
@@ -155,11 +173,81 @@ impl GpuBatch {
 
     /// Does what `step` says with what the inputs say.
     pub(super) fn run(&mut self, step: Step) -> Result<(), Error> {
+        self.repeat(step, 1)
+    }
+
+    /// The same several times over.
+    fn repeat(&mut self, step: Step, times: usize) -> Result<(), Error> {
         let context = Arc::clone(&self.model.context);
         let plan = self.plan(step)?;
-        plan.run(&context)?;
-        plan.prepare(&context); // while the device is busy
+        plan.repeat(&context, times)?;
+        plan.prepare_repeat(&context, times); // while the device is busy
         Ok(())
+    }
+
+    /// Reads the parts, which have been checked, and chooses a token after each that wants one. Does so several times if all
+    /// are single tokens: each time after the first with the tokens chosen before.
+    fn read_and_choose(
+        &mut self,
+        parts: &[Part<'_>],
+        times: usize,
+    ) -> Result<Vec<Option<Chosen>>, Error> {
+        let parts: Vec<Part<'_>> = parts.iter().map(Part::for_choice).collect();
+        let rows = Arrangement::new(&parts);
+        let wanting = parts.iter().filter(|part| part.wanted == Wanted::Last);
+        let slots: Vec<usize> = wanting.map(|part| part.slot).collect();
+        if slots.is_empty() {
+            self.read(&parts)?;
+            return Ok(Vec::new());
+        }
+        let finding = self.write_choice(&slots)?;
+        let shape = self.head_shape(slots.len());
+        let step = self.step(&parts, &rows, Output::Tokens { shape, finding });
+        self.write_inputs(&rows, step)?;
+        self.repeat(step, times)?;
+        self.read_chosen(slots, shape, finding, times)
+    }
+
+    /// Tells the device whose tokens are to be chosen.
+    fn write_choice(&mut self, slots: &[usize]) -> Result<Finding, Error> {
+        let model = Arc::clone(&self.model);
+        let sampler = self.sampler()?;
+        let is_rebound = sampler.write(&model.context, slots)?;
+        let finding = sampler.finding(slots);
+        if is_rebound {
+            self.plans.clear();
+        }
+        Ok(finding)
+    }
+
+    fn read_chosen(
+        &mut self,
+        slots: Vec<usize>,
+        shape: Shape,
+        finding: Finding,
+        times: usize,
+    ) -> Result<Vec<Option<Chosen>>, Error> {
+        let rows = self.rows_of_choice(shape);
+        let model = Arc::clone(&self.model);
+        let sampler = self.sampler()?;
+        let chosen = sampler.chosen(&model.context, &slots, (rows, finding), times)?;
+        self.chosen = slots;
+        Ok(chosen)
+    }
+
+    fn forget_counts(&mut self, slot: usize) {
+        if let Some(sampler) = &mut self.sampler {
+            sampler.clear(slot);
+        }
+    }
+
+    fn sampler(&mut self) -> Result<&mut DeviceSampler, Error> {
+        let GpuModel { context, hp, .. } = &*self.model;
+        let sampler = match self.sampler.take() {
+            Some(sampler) => sampler,
+            None => DeviceSampler::new(context, hp, self.states.slots())?,
+        };
+        Ok(self.sampler.insert(sampler))
     }
 }
 
@@ -186,6 +274,63 @@ impl Batch for GpuBatch {
         runaway_or(logits, lost)
     }
 
+    fn set_sampling(&mut self, slot: usize, sampling: Sampling) -> Result<(), Error> {
+        check_slot(self, slot)?;
+        sampling.check(&self.model.hp)?;
+        self.sampler()?.set(slot, sampling);
+        Ok(())
+    }
+
+    fn sample(&mut self, parts: &[Part<'_>]) -> Result<Vec<Option<Chosen>>, Error> {
+        check_parts(self, parts)?;
+        match parts {
+            [] => Ok(Vec::new()),
+            _ => self.read_and_choose(parts, 1),
+        }
+    }
+
+    fn choose(&mut self, slot: usize, logits: &[f32]) -> Result<Option<Chosen>, Error> {
+        check_slot(self, slot)?;
+        check_logits(self, logits)?;
+        let finding = self.write_choice(&[slot])?;
+        let context = Arc::clone(&self.model.context);
+        context.write(&self.buffers.logits, 0, logits)?;
+        self.run(Step::Choice(finding))?;
+        let chosen = self.read_chosen(vec![slot], ONE, finding, 1)?;
+        Ok(chosen.into_iter().next().flatten())
+    }
+
+    fn logits(&mut self, slot: usize) -> Result<Vec<f32>, Error> {
+        check_slot(self, slot)?;
+        let row = self.chosen.iter().position(|chosen| *chosen == slot);
+        let row = row.ok_or(Error::NothingChosen { slot })?;
+        let GpuModel { context, hp, .. } = &*self.model;
+        let mut logits = vec![0.0; hp.vocab];
+        let offset = 4 * (row * hp.vocab) as u64;
+        context.read(&self.buffers.logits, offset, &mut logits)?;
+        Ok(logits)
+    }
+
+    fn longest_loop(&self) -> usize {
+        LONGEST_LOOP
+    }
+
+    fn decode(&mut self, next: &[Next], steps: usize) -> Result<Vec<Option<Chosen>>, Error> {
+        let parts: Vec<Part<'_>> = next.iter().map(Next::part).collect();
+        check_parts(self, &parts)?;
+        if steps > LONGEST_LOOP {
+            return Err(Error::Setting {
+                name: "number of steps",
+                found: steps,
+                expected: format!("at most {LONGEST_LOOP}"),
+            });
+        }
+        match parts.is_empty() || steps == 0 {
+            true => Ok(Vec::new()),
+            false => self.read_and_choose(&parts, steps),
+        }
+    }
+
     fn state(&mut self, slot: usize) -> Result<State, Error> {
         check_slot(self, slot)?;
         self.states.read(&self.model.context, &self.model.hp, slot)
@@ -194,17 +339,22 @@ impl Batch for GpuBatch {
     fn set_state(&mut self, slot: usize, state: &State) -> Result<(), Error> {
         check_slot(self, slot)?;
         state.check(&self.model.hp)?;
+        self.forget_counts(slot);
         self.states.write(&self.model.context, slot, state)
     }
 
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error> {
         check_slot(self, from)?;
         check_slot(self, to)?;
+        if let Some(sampler) = &mut self.sampler {
+            sampler.copy(&self.model.context, from, to)?;
+        }
         self.states.copy(&self.model.context, from, to)
     }
 
     fn reset(&mut self, slot: usize) -> Result<(), Error> {
         check_slot(self, slot)?;
+        self.forget_counts(slot);
         self.states.clear(&self.model.context, slot)
     }
 }

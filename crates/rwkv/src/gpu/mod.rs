@@ -3,7 +3,7 @@
 //! [`GpuModel`] holds the weights (`weights`, laid out by `storage`, brought there by `upload`); a [`GpuBatch`] holds what
 //! several sequences need: their states (`states`), the intermediate results (`activations`), and the `plans`, which `recorder`
 //! makes of the steps of `layer`, `ends` and `products`, or for one token of `decode`. `arrangement` says which row of a step
-//! is whose. A [`GpuSession`] is a batch of one sequence.
+//! is whose, and `sampling` chooses tokens in the slots. A [`GpuSession`] is a batch of one sequence.
 
 mod activations;
 mod arrangement;
@@ -16,6 +16,7 @@ mod model;
 mod plans;
 mod products;
 mod recorder;
+mod sampling;
 pub mod selftest;
 mod session;
 mod states;

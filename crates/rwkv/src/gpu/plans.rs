@@ -10,21 +10,37 @@ use super::decode::TokenStep;
 use super::layer::LayerStep;
 use super::model::GpuModel;
 use super::recorder::{MatmulKind, Recorder, Shape};
+use super::sampling::Finding;
 use crate::{Error, Part};
 
 /// What a plan does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Step {
-    /// A single token of one slot's sequence through all layers in a few large dispatches, and its logits if `head` says so.
-    Token { slot: usize, head: bool },
-    /// Tokens through all layers, and the logits of one of them if `head` says so.
+    /// A single token of one slot's sequence through all layers in a few large dispatches.
+    Token { slot: usize, output: Output },
+    /// Tokens through all layers.
     Layers {
         shape: Shape,
         sequences: Sequences,
-        head: bool,
+        output: Output,
     },
     /// Logits of tokens that have passed the layers.
     Head(Shape),
+    /// A token from logits that the host has written.
+    Choice(Finding),
+}
+
+/// What a step makes of the tokens that have passed the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Output {
+    Nothing,
+    /// The logits of one of them.
+    Logits,
+    /// A token after each of some of them, as many as the shape says.
+    Tokens {
+        shape: Shape,
+        finding: Finding,
+    },
 }
 
 /// Plans that are kept. Few kinds of step come again and again, but a batch of many slots can make many kinds.
@@ -34,7 +50,7 @@ const MOST_PLANS: usize = 64;
 const PLAN_TOKENS: [u32; 5] = [16, 32, 64, 128, 256];
 
 /// The head of a single row.
-const ONE: Shape = Shape::Few { columns: 1 };
+pub(super) const ONE: Shape = Shape::Few { columns: 1 };
 
 /// Whether the model's single tokens take a plan of their own.
 pub(super) fn fuses(model: &GpuModel) -> bool {
@@ -48,19 +64,26 @@ pub(super) fn fuses(model: &GpuModel) -> bool {
 }
 
 impl GpuBatch {
-    /// The step that reads these rows, with the logits if there is one row of them.
-    pub(super) fn step(&self, parts: &[Part<'_>], rows: &Arrangement) -> Step {
-        let head = rows.picks.len() == 1;
+    /// The step that reads these rows.
+    pub(super) fn step(&self, parts: &[Part<'_>], rows: &Arrangement, output: Output) -> Step {
         match parts {
             [part] if part.tokens.len() == 1 && self.fuses => Step::Token {
                 slot: part.slot,
-                head,
+                output,
             },
             _ => Step::Layers {
                 shape: self.shape(rows.tokens.len()),
                 sequences: self.planned(rows.sequences()),
-                head,
+                output,
             },
+        }
+    }
+
+    /// The logits of these rows if there is one, as far as the step that reads them makes them.
+    pub(super) fn logits_of(rows: &Arrangement) -> Output {
+        match rows.picks.len() {
+            1 => Output::Logits,
+            _ => Output::Nothing,
         }
     }
 
@@ -98,29 +121,40 @@ impl GpuBatch {
             options,
         } = &*self.model;
         let shape = match step {
-            Step::Token { .. } => ONE,
+            Step::Token { .. } | Step::Choice(_) => ONE,
             Step::Layers { shape, .. } | Step::Head(shape) => shape,
         };
         let label = format!("a step of up to {} tokens", shape.tokens());
         let mut recorder = Recorder::new(context, shape, *options, &label);
-        match step {
-            Step::Token { slot, .. } => {
+        let output = match step {
+            Step::Token { slot, output } => {
                 recorder.embed(hp, &weights.ends, &self.buffers)?;
                 self.record_token(&mut recorder, slot)?;
+                output
             }
-            Step::Layers { sequences, .. } => {
+            Step::Layers {
+                sequences, output, ..
+            } => {
                 recorder.embed(hp, &weights.ends, &self.buffers)?;
                 self.record_layers(&mut recorder, sequences)?;
+                output
             }
-            Step::Head(_) => {}
-        }
-        match step {
-            Step::Token { head: true, .. } | Step::Layers { head: true, .. } => {
-                recorder.shape = ONE;
-                self.record_head(&mut recorder)?;
+            Step::Head(shape) => {
+                self.record_logits(&mut recorder, shape)?;
+                Output::Nothing
             }
-            Step::Head(_) => self.record_head(&mut recorder)?,
-            Step::Token { .. } | Step::Layers { .. } => {}
+            Step::Choice(finding) => {
+                self.record_choice(&mut recorder, ONE, finding)?;
+                Output::Nothing
+            }
+        };
+        match output {
+            Output::Nothing => {}
+            Output::Logits => self.record_logits(&mut recorder, ONE)?,
+            Output::Tokens { shape, finding } => {
+                self.record_head(&mut recorder, shape)?;
+                self.record_choice(&mut recorder, shape, finding)?;
+            }
         }
         recorder.build()
     }
@@ -155,17 +189,20 @@ impl GpuBatch {
         Ok(())
     }
 
-    fn record_head(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+    fn record_head(&self, recorder: &mut Recorder<'_>, shape: Shape) -> Result<(), Error> {
         let GpuModel { hp, weights, .. } = &*self.model;
-        match recorder.shape {
-            ONE if self.fuses => recorder.fused_head(hp, &weights.ends, &self.buffers)?,
-            _ => recorder.head(hp, &weights.ends, &self.buffers)?,
+        recorder.shape = shape;
+        match shape {
+            ONE if self.fuses => recorder.fused_head(hp, &weights.ends, &self.buffers),
+            _ => recorder.head(hp, &weights.ends, &self.buffers),
         }
-        let rows = recorder
-            .shape
-            .tokens()
-            .min(self.buffers.head_capacity as u32);
-        let bytes = 4 * u64::from(rows) * hp.vocab as u64;
+    }
+
+    /// The head, and its logits for the host.
+    fn record_logits(&self, recorder: &mut Recorder<'_>, shape: Shape) -> Result<(), Error> {
+        self.record_head(recorder, shape)?;
+        let rows = self.rows_of(shape, self.buffers.head_capacity);
+        let bytes = 4 * u64::from(rows) * self.model.hp.vocab as u64;
         let Activations {
             logits,
             logits_read,
@@ -173,6 +210,28 @@ impl GpuBatch {
         } = &self.buffers;
         recorder.plan().read_back(logits, 0, logits_read, 0, bytes);
         Ok(())
+    }
+
+    fn record_choice(
+        &self,
+        recorder: &mut Recorder<'_>,
+        shape: Shape,
+        finding: Finding,
+    ) -> Result<(), Error> {
+        let rows = self.rows_of_choice(shape);
+        match &self.sampler {
+            Some(sampler) => sampler.record(recorder, &self.buffers, rows, finding),
+            None => Ok(()),
+        }
+    }
+
+    /// The rows that a plan of this shape chooses tokens for.
+    pub(super) fn rows_of_choice(&self, shape: Shape) -> u32 {
+        self.rows_of(shape, self.states.slots())
+    }
+
+    fn rows_of(&self, shape: Shape, most: usize) -> u32 {
+        shape.tokens().min(most as u32)
     }
 
     pub(super) fn layer_step(&self, index: usize, sequences: Sequences) -> LayerStep<'_> {

@@ -87,6 +87,7 @@ pub(super) enum Operation {
     Wkv7,
     Readout,
     HeadStep,
+    Sample(kernels::SamplePass),
 }
 
 impl<'c> Recorder<'c> {
@@ -180,6 +181,7 @@ impl<'c> Recorder<'c> {
             Operation::Wkv7 => self.recurrence().kernel(),
             Operation::Readout => self.readout().kernel(),
             Operation::HeadStep => self.head_step().kernel(),
+            Operation::Sample(pass) => pass.kernel(),
         }?)
     }
 }

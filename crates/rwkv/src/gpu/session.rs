@@ -45,7 +45,8 @@ impl GpuSession {
         let batch = &mut self.batch;
         let of_chunk = vec![0; tokens.clamp(1, batch.largest_step())];
         let part = part(&of_chunk, wanted);
-        let step = batch.step(&[part], &Arrangement::new(&[part]));
+        let rows = Arrangement::new(&[part]);
+        let step = batch.step(&[part], &rows, GpuBatch::logits_of(&rows));
         batch.plan(step)?;
         if wanted == Wanted::All {
             let rows = of_chunk.len().min(batch.buffers.head_capacity);

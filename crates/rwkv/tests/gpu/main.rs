@@ -14,6 +14,7 @@ mod encodings;
 mod goldens;
 mod one_token;
 mod refusals;
+mod sampling;
 mod tuning;
 
 use std::path::{Path, PathBuf};

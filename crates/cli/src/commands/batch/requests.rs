@@ -61,6 +61,7 @@ impl Requests {
             seed: entry
                 .seed
                 .unwrap_or_else(|| defaults.seed.wrapping_add(number)),
+            ..defaults.clone()
         };
         let mut stop_strings = entry.stop.unwrap_or_else(|| self.stop.clone());
         let is_message = matches!(entry.source, Source::Messages(_));

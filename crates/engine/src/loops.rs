@@ -1,0 +1,156 @@
+//! Many steps in one: where nothing is left but to go on, the device makes them by itself.
+//!
+//! Ends are looked for behind. What was computed beyond them is thrown away with the slot; only where somebody wants the state
+//! at the end, the slot goes back to where it was before the loop and reads again what was accepted.
+
+use std::time::Instant;
+
+use thalweg_rwkv::{Batch, Chosen, Next, Part, Wanted};
+
+use crate::scheduler::Share;
+use crate::{Engine, Error, Finish};
+
+/// A sequence that has come to its end within a loop, and whose state there is wanted.
+struct Overrun {
+    slot: usize,
+    finish: Finish,
+    /// The slot that holds its state from before the loop.
+    mark: usize,
+    /// Tokens that it had read then.
+    read: usize,
+}
+
+impl<B: Batch> Engine<B> {
+    /// What the sequences read next if a loop is possible: all that are in slots have their share of the step, and all of them
+    /// are generating. There must be room to mark the states of those that may have to go back.
+    pub(crate) fn loop_of(&self, shares: &[Share]) -> Option<Vec<Next>> {
+        let running = self.running.iter().flatten().count();
+        let marked = shares.iter().filter(|share| self.wants_end(share.slot));
+        if shares.len() < running || marked.count() > self.marks.len() || self.most_steps() == 1 {
+            return None;
+        }
+        let goes_on = |share: &Share| self.running[share.slot].as_ref()?.goes_on(share.slot);
+        shares.iter().map(goes_on).collect()
+    }
+
+    /// The steps that are worth being made together: as many as the pace says, and none that is too much for all.
+    fn most_steps(&self) -> usize {
+        let left = self
+            .running
+            .iter()
+            .flatten()
+            .map(|sequence| sequence.left());
+        let wanted = self.batch.longest_loop().min(left.max().unwrap_or(1));
+        wanted.max(1)
+    }
+
+    /// Makes a loop of steps, and gives every sequence what it brought.
+    pub(crate) fn decode(&mut self, next: &[Next]) -> Result<(), Error> {
+        let steps = self.pace.steps().min(self.most_steps());
+        let marks = self.mark(next, steps)?;
+        let start = Instant::now();
+        let chosen = self.batch.decode(next, steps)?;
+        self.pace.learn(steps, start.elapsed());
+        let mut columns = vec![Vec::with_capacity(steps); next.len()];
+        for row in chosen.chunks(next.len()) {
+            for (column, chosen) in columns.iter_mut().zip(row) {
+                column.push(chosen.clone());
+            }
+        }
+        let mut overruns = Vec::new();
+        for ((next, mark), column) in next.iter().zip(marks).zip(columns) {
+            overruns.extend(self.follow(next.slot, mark, column)?);
+        }
+        // Only now, as it takes the place of what the loop left to the others.
+        overruns
+            .into_iter()
+            .try_for_each(|overrun| self.go_back(overrun))
+    }
+
+    /// Copies the states of those that may have to go back: into which slot, for each sequence.
+    fn mark(&mut self, next: &[Next], steps: usize) -> Result<Vec<Option<usize>>, Error> {
+        let mut free = self.marks.clone();
+        let mut mark = |next: &Next| {
+            let is_marked = steps > 1 && self.wants_end(next.slot);
+            let mark = if is_marked { free.next() } else { None };
+            if let Some(mark) = mark {
+                self.batch.copy_state(next.slot, mark)?;
+            }
+            Ok(mark)
+        };
+        next.iter().map(&mut mark).collect()
+    }
+
+    /// Hands a sequence what a loop chose for it, up to its end. If the end is not that of the loop, and the state there is
+    /// wanted, there is something left to do.
+    fn follow(
+        &mut self,
+        slot: usize,
+        mark: Option<usize>,
+        column: Vec<Option<Chosen>>,
+    ) -> Result<Option<Overrun>, Error> {
+        let Some(sequence) = &mut self.running[slot] else {
+            return Ok(None);
+        };
+        let (read, last) = (sequence.read().len(), column.len() - 1);
+        for (step, chosen) in column.into_iter().enumerate() {
+            if sequence.is_cancelled() {
+                return Ok(None); // the next step lets go of it
+            }
+            let Some(chosen) = chosen else {
+                let read = sequence.read().len();
+                self.fail(slot, Error::Runaway { read })?;
+                return Ok(None);
+            };
+            sequence.advance(1);
+            let Some(finish) = sequence.take(chosen, &self.intake.tokenizer) else {
+                continue;
+            };
+            return match mark {
+                Some(mark) if step < last => Ok(Some(Overrun {
+                    slot,
+                    finish,
+                    mark,
+                    read,
+                })),
+                _ if step < last => self.leave(slot, finish, None).map(|()| None),
+                _ => self.finish(slot, finish).map(|()| None),
+            };
+        }
+        Ok(None)
+    }
+
+    /// Brings a slot to the state in which its sequence has ended, and ends it.
+    fn go_back(&mut self, overrun: Overrun) -> Result<(), Error> {
+        let Overrun {
+            slot,
+            finish,
+            mark,
+            read,
+        } = overrun;
+        let Some(sequence) = &self.running[slot] else {
+            return Ok(());
+        };
+        self.batch.copy_state(mark, slot)?;
+        let accepted = &sequence.read()[read..];
+        let chunks = accepted.chunks(self.batch.largest_step());
+        let last = chunks.len() - 1;
+        let mut chosen = Vec::new();
+        for (index, tokens) in chunks.enumerate() {
+            // A token is chosen for the sake of the logits alone.
+            let wanted = match index == last {
+                true => Wanted::Last,
+                false => Wanted::Nothing,
+            };
+            chosen = self.batch.sample(&[Part {
+                slot,
+                tokens,
+                wanted,
+            }])?;
+        }
+        match chosen.pop().flatten() {
+            Some(_) => self.finish(slot, finish),
+            None => self.fail(slot, Error::Runaway { read }),
+        }
+    }
+}
