@@ -15,8 +15,9 @@ use crate::{Error, Hyperparameters};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    row: SampleRow,
-    biases: Vec<SampleBias>,
+    pub(crate) row: SampleRow,
+    /// Biases and bans, ascending by token.
+    pub(crate) biases: Vec<SampleBias>,
 }
 
 impl Sampling {
@@ -30,28 +31,6 @@ impl Sampling {
     pub fn new(row: SampleRow, biases: impl IntoIterator<Item = (u32, f32)>) -> Sampling {
         let biases = SampleBias::list(biases);
         Sampling { row, biases }
-    }
-
-    /// The row for a slot whose biases begin at this entry of a list.
-    pub(crate) fn row(&self, slot: usize, first_bias: usize) -> SampleRow {
-        let count = self.biases.len() as u32;
-        self.row
-            .in_slot(slot as u32)
-            .with_biases(first_bias as u32, count)
-    }
-
-    /// Biases and bans, ascending by token.
-    pub(crate) fn biases(&self) -> &[SampleBias] {
-        &self.biases
-    }
-
-    /// Whether all there is to find is the best token.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.row.is_greedy() && !self.row.wants_logprob()
-    }
-
-    pub(crate) fn wants_logprob(&self) -> bool {
-        self.row.wants_logprob()
     }
 
     /// Refuses to ban everything.
@@ -82,15 +61,6 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// A token without more.
-    pub(crate) fn plain(token: u32) -> Chosen {
-        Chosen {
-            token,
-            logprob: None,
-            top: Vec::new(),
-        }
-    }
-
     /// What came of a row that asks for log-probabilities or not.
     pub(crate) fn reported(report: &SampleReport, logprob: bool) -> Result<Chosen, NoToken> {
         Ok(Chosen {

@@ -112,7 +112,7 @@ impl DeviceSampler {
 
     /// Chooses the slot's tokens in this way, with none counted.
     pub(super) fn set(&mut self, slot: usize, sampling: Sampling) {
-        self.has_biases &= self.slots[slot].sampling.biases() == sampling.biases();
+        self.has_biases &= self.slots[slot].sampling.biases == sampling.biases;
         self.slots[slot] = SlotSampling {
             sampling,
             clearing_is_due: true,
@@ -166,11 +166,11 @@ impl DeviceSampler {
         };
         let firsts = self.slots.iter().scan(0, |end, slot| {
             let first = *end;
-            *end += slot.sampling.biases().len();
+            *end += slot.sampling.biases.len();
             Some(first)
         });
         let firsts: Vec<usize> = firsts.collect();
-        let row = |slot: &usize| self.slots[*slot].sampling.row(*slot, firsts[*slot]);
+        let row = |slot: &usize| self.slots[*slot].sampling.row_in(*slot, firsts[*slot]);
         let rows: Vec<SampleRow> = slots.iter().map(row).collect();
         let mut bytes = bytes_of(&count).to_vec();
         bytes.resize(SETTINGS_OFFSET as usize, 0);
@@ -186,7 +186,7 @@ impl DeviceSampler {
         }
         let slots = self.slots.iter();
         let list: Vec<SampleBias> = slots
-            .flat_map(|slot| slot.sampling.biases())
+            .flat_map(|slot| &slot.sampling.biases)
             .copied()
             .collect();
         let bytes = size_of_val(list.as_slice()) as u64;
@@ -295,12 +295,41 @@ impl DeviceSampler {
         self.tokens_read.read(context, 0, &mut tokens)?;
         let chosen = |token: &u32| match *token {
             NO_TOKEN => Err(NoToken::NothingAllowed),
-            token => Ok(Chosen::plain(token)),
+            token => Ok(plain(token)),
         };
         let rows = tokens.chunks_exact(rows);
         Ok(cut_at_failures(
             rows.map(|row| row[..slots.len()].iter().map(chosen)),
         ))
+    }
+}
+
+/// How a device is told of it.
+impl Sampling {
+    /// The row for a slot whose biases begin at this entry of the list.
+    fn row_in(&self, slot: usize, first_bias: usize) -> SampleRow {
+        let count = self.biases.len() as u32;
+        self.row
+            .in_slot(slot as u32)
+            .with_biases(first_bias as u32, count)
+    }
+
+    /// Whether all there is to find is the best token.
+    fn is_plain(&self) -> bool {
+        self.row.is_greedy() && !self.row.wants_logprob()
+    }
+
+    fn wants_logprob(&self) -> bool {
+        self.row.wants_logprob()
+    }
+}
+
+/// A token of which nothing more is known.
+fn plain(token: u32) -> Chosen {
+    Chosen {
+        token,
+        logprob: None,
+        top: Vec::new(),
     }
 }
 
@@ -336,7 +365,7 @@ mod tests {
 
     #[test]
     fn nothing_counts_after_a_failure() {
-        let token = |token| Ok(Chosen::plain(token));
+        let token = |token| Ok(plain(token));
         let failed = || Err(NoToken::NothingAllowed);
         let rows = [
             [token(1), token(2)],
