@@ -96,7 +96,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
 
-    /// Give each token's log-probability, and so many of the most probable tokens in its place, from 0 to 128
+    /// Give each token's log-probability, and so many of the most probable tokens in its place, from 0 to 20
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=Request::MOST_LOGPROBS as i64))]
     logprobs: Option<u16>,
 

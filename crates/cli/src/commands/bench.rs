@@ -189,7 +189,7 @@ impl<'a> Bench<'a> {
         };
         let compute = self.compute;
         let start = |file| {
-            let model = compute.start_batch(file, most.into(), None, None)?;
+            let model = compute.start_batch(file, most, None, None)?;
             let is_tuned = model.is_tuned;
             Ok((model, is_tuned))
         };

@@ -231,7 +231,7 @@ fn bad_lines_do_not_stop_the_others() {
         (b"{\"prompt\": \"\xff\"}", 7.into(), "byte 13"),
         (b"{\"id\": 99}", 99.into(), "\"prompt\" or \"messages\""),
         (b"{\"id\": \"e\", \"prompt\": \"x\", \"n\": 99999999999}", "e".into(), "tokens is 99999999999"),
-        (b"{\"id\": \"f\", \"prompt\": \"x\", \"logprobs\": 129}", "f".into(), "logprobs is 129"),
+        (b"{\"id\": \"f\", \"prompt\": \"x\", \"logprobs\": 21}", "f".into(), "logprobs is 21"),
         (b"\xef\xbb\xbf{\"prompt\": \"x\"}", 11.into(), "expected"),
         (
             br#"{"id": "g", "messages": [{"role": "user", "content": "x"}, {"role": "system", "content": "x"}]}"#,
@@ -364,7 +364,7 @@ fn flags_and_files_that_make_no_sense() {
     let usage: &[(&[&str], &str)] = &[
         (&["--parallel", "0"], "1..=1024"),
         (&["--parallel", "1025"], "1..=1024"),
-        (&["--logprobs", "129"], "128"),
+        (&["--logprobs", "21"], "20"),
         (&["--seed", "-1"], "--seed"),
         (&["-n", "1048577"], "--tokens is 1048577"),
         (&["--penalty-decay", "7"], "--penalty-decay is 7"),
