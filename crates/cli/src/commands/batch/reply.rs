@@ -32,7 +32,7 @@ pub(super) struct Fault<'a> {
     pub(super) error: &'a str,
 }
 
-/// A token, and how probable it was under the model alone.
+/// A token, and how probable it was after biases and penalties.
 #[derive(Debug, Serialize)]
 pub(super) struct Logprob {
     id: u32,
