@@ -50,39 +50,12 @@ impl ReadBuffer {
         offset: u64,
         out: &mut [T],
     ) -> Result<(), Error> {
-        let out: &mut [u8] = bytemuck::cast_slice_mut(out);
-        self.with_mapped(context, offset, out.len(), |bytes| {
-            out.copy_from_slice(bytes)
-        })
-    }
-
-    /// The same of the first `count` values, which are added to `out`.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn append_to(
-        &self,
-        context: &Context,
-        count: usize,
-        out: &mut Vec<f32>,
-    ) -> Result<(), Error> {
-        let bytes = count.saturating_mul(size_of::<f32>());
-        self.with_mapped(context, 0, bytes, |bytes| {
-            out.extend_from_slice(bytemuck::cast_slice(bytes));
-        })
-    }
-
-    /// Waits for what was submitted and shows `length` bytes from `offset` on to `action`.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn with_mapped(
-        &self,
-        context: &Context,
-        offset: u64,
-        length: usize,
-        action: impl FnOnce(&[u8]),
-    ) -> Result<(), Error> {
         let doing = "reading results back";
-        let Some(range) = range_within(offset, length, self.bytes()) else {
+        let out: &mut [u8] = bytemuck::cast_slice_mut(out);
+        let Some(range) = range_within(offset, out.len(), self.bytes()) else {
             let message = format!(
-                "{length} bytes at {offset} lie outside of {} bytes",
+                "{} bytes at {offset} lie outside of {} bytes",
+                out.len(),
                 self.bytes()
             );
             return Err(Error::Validation {
@@ -110,7 +83,7 @@ impl ReadBuffer {
                 .map_err(|error| invalid(&error))?
                 .map_err(|error| invalid(&error))?;
             let bytes = view.get_mapped_range().map_err(|error| invalid(&error))?;
-            action(&bytes[range]);
+            out.copy_from_slice(&bytes[range]);
             Ok(())
         });
         self.wgpu().unmap();

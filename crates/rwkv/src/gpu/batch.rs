@@ -136,9 +136,13 @@ impl GpuBatch {
         Ok(())
     }
 
+    /// Adds the logits of so many rows, which the device is making: meanwhile the host has their memory at hand.
     fn read_logits(&self, rows: usize, logits: &mut Vec<f32>) -> Result<(), Error> {
-        let (context, count) = (&self.model.context, rows * self.model.hp.vocab);
-        Ok(self.buffers.logits_read.append_to(context, count, logits)?)
+        let start = logits.len();
+        logits.resize(start + rows * self.model.hp.vocab, 0.0);
+        let context = &self.model.context;
+        let read = &self.buffers.logits_read;
+        Ok(read.read(context, 0, &mut logits[start..])?)
     }
 
     /// Tells the device what the step is about.

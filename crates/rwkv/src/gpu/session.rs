@@ -104,7 +104,11 @@ impl Session for GpuSession {
                 Wanted::Last if index < last => Wanted::Nothing,
                 _ => wanted,
             };
-            logits.append(&mut self.batch.read(&[part(chunk, wanted)])?);
+            let mut of_chunk = self.batch.read(&[part(chunk, wanted)])?;
+            match logits.is_empty() {
+                true => logits = of_chunk, // mostly all there is
+                false => logits.append(&mut of_chunk),
+            }
         }
         let vocab = self.hyperparameters().vocab;
         match first_not_finite(&logits) {

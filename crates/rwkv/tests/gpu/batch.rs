@@ -41,7 +41,7 @@ fn part(slot: usize, tokens: &[u32], wanted: Wanted) -> Part<'_> {
     }
 }
 
-fn assert_same_states(found: &State, expected: &State, tolerance: f32, what: &str) {
+pub(crate) fn assert_same_states(found: &State, expected: &State, tolerance: f32, what: &str) {
     for (found, expected) in [
         (&found.att_shift, &expected.att_shift),
         (&found.ffn_shift, &expected.ffn_shift),

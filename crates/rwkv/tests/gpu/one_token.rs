@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thalweg_gpu::{Context, DeviceRequest, Feature};
 use thalweg_rwkv::{CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Session, Wanted};
 
+use crate::batch::assert_same_states;
 use crate::{CONTEXT, chunks_of, largest_difference, synth_tiny, tokens};
 
 /// The device of the other tests without subgroup operations.
@@ -51,20 +52,8 @@ fn one_token_steps_among_chunks_keep_the_state() {
                 "subgroup {level}, token {read}: off by {off:e}"
             );
             let (found, expected) = (gpu.state().unwrap(), cpu.state().unwrap());
-            for (found, expected) in [
-                (&found.att_shift, &expected.att_shift),
-                (&found.ffn_shift, &expected.ffn_shift),
-                (&found.wkv, &expected.wkv),
-            ] {
-                let largest = expected
-                    .iter()
-                    .fold(0.0f32, |most, value| most.max(value.abs()));
-                let off = largest_difference(found, expected) / largest;
-                assert!(
-                    off <= 1e-5,
-                    "subgroup {level}, token {read}: state off by {off:e}"
-                );
-            }
+            let what = format!("subgroup {level}, token {read}");
+            assert_same_states(&found, &expected, 1e-5, &what);
         }
     }
 }
