@@ -245,8 +245,12 @@ fn describe(error: &serde_json::Error) -> String {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();
     let what = text.strip_suffix(&place).unwrap_or(&text);
+    let kind = match error.is_data() {
+        true => "",
+        false => "it is not JSON: ",
+    };
     format!(
-        "{what}, at column {}; expected an object like {{\"id\": \"a\", \"prompt\": \"Once\"}}",
+        "{kind}{what}, at column {}; expected an object like {{\"id\": \"a\", \"prompt\": \"Once\"}}",
         error.column()
     )
 }
@@ -299,6 +303,7 @@ mod tests {
     fn mistakes_say_what_was_found_and_expected() {
         let cases: &[(&[u8], &str)] = &[
             (b"{\"prompt\": \"\xff\"}", "byte 13 is no text"),
+            (b"hello", "it is not JSON: "),
             (b"hello", "at column 1"),
             (b"{\"prompt\": \"x\"", "EOF"),
             (b"[1, 2]", "a JSON object"),
