@@ -26,6 +26,17 @@ pub struct Next {
     pub token: u32,
 }
 
+/// A sequence that goes on with one token, and a guess at those after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draft<'a> {
+    /// The slot that has the sequence's state.
+    pub slot: usize,
+    /// What it reads next.
+    pub token: u32,
+    /// What may be chosen after that, token by token; may be empty.
+    pub guess: &'a [u32],
+}
+
 /// Several sequences read by one model, each in a slot of its own. What a sequence computes depends neither on its slot nor
 /// on the others in the step, but for rounding where a backend says so.
 ///
@@ -129,6 +140,25 @@ pub trait Batch {
         Ok(rows)
     }
 
+    /// The most guessed tokens of a sequence from which a [`verify`](Batch::verify) gains anything; none where it reads
+    /// them one by one.
+    fn longest_guess(&self) -> usize {
+        0
+    }
+
+    /// Goes on with each sequence as [`sample`](Batch::sample) does, token by token, for as long as the tokens chosen are the
+    /// guessed ones. Returns what was chosen for each sequence: the guess as far as it was right, and one token more; nothing
+    /// in the place of the token at which its numbers ran away. The slot has read all of them but the last.
+    ///
+    /// A guess changes nothing but the time: whatever it is, the tokens are those that single steps would choose, drawn with
+    /// the same random numbers. So a wrong guess cannot change what the text is like.
+    ///
+    /// # Errors
+    /// Those of [`sample`](Batch::sample), a sequence's tokens being one and its guess.
+    fn verify(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Vec<Option<Chosen>>>, Error> {
+        drafts.iter().map(|draft| one_by_one(self, draft)).collect()
+    }
+
     /// A copy of a slot's state.
     ///
     /// # Errors
@@ -153,6 +183,29 @@ pub trait Batch {
     /// # Errors
     /// [`Error::Slot`]; errors of the backend.
     fn reset(&mut self, slot: usize) -> Result<(), Error>;
+}
+
+/// Goes on with a sequence until a token is not the guessed one, or the guess ends.
+fn one_by_one<B: Batch + ?Sized>(
+    batch: &mut B,
+    draft: &Draft<'_>,
+) -> Result<Vec<Option<Chosen>>, Error> {
+    let mut row = Vec::with_capacity(1 + draft.guess.len());
+    let mut token = draft.token;
+    for guessed in draft.guess.iter().copied().map(Some).chain([None]) {
+        let next = Next {
+            slot: draft.slot,
+            token,
+        };
+        let chosen = batch.sample(&[next.part()])?.pop().flatten();
+        let found = chosen.as_ref().map(|chosen| chosen.token);
+        row.push(chosen);
+        match found {
+            Some(found) if Some(found) == guessed => token = found,
+            _ => break,
+        }
+    }
+    Ok(row)
 }
 
 impl Next {

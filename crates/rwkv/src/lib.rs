@@ -17,7 +17,7 @@ mod state;
 mod taps;
 pub mod tensors;
 
-pub use batch::{Batch, CpuBatch, Next, Part};
+pub use batch::{Batch, CpuBatch, Draft, Next, Part};
 pub use cpu::{CpuModel, CpuSession};
 pub use error::{Error, Logits};
 #[cfg(not(target_arch = "wasm32"))]
