@@ -117,34 +117,41 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         workgroupBarrier();
         span += {{ steps }}u;
         {{ load() }}
-        {% for k in range(steps * 32 // size) %}
-        {
+        // Not unrolled: where weights stream through the caches, a kernel waits for each instruction that it has not met before.
+        for (var column = 0u; column < STEP; column += SIZE / 4u) {
             {% for t in range(tokens) %}
-            let x{{ t }} = coopLoad<coop_mat{{ size }}x{{ size }}<f16, B>>(&input_tile[ELEMENTS * ((subgroup_token + {{ t * size }}u) * STRIDE + {{ k * size // 4 }}u)], ELEMENTS * STRIDE);
+            let x{{ t }} = coopLoad<coop_mat{{ size }}x{{ size }}<f16, B>>(&input_tile[ELEMENTS * ((subgroup_token + {{ t * size }}u) * STRIDE + column)], ELEMENTS * STRIDE);
             {% endfor %}
             {% for r in range(rows) %}
-            let w{{ r }} = coopLoadT<coop_mat{{ size }}x{{ size }}<f16, A>>(&weight_tile[ELEMENTS * ((subgroup_row + {{ r * size }}u) * STRIDE + {{ k * size // 4 }}u)], ELEMENTS * STRIDE);
+            let w{{ r }} = coopLoadT<coop_mat{{ size }}x{{ size }}<f16, A>>(&weight_tile[ELEMENTS * ((subgroup_row + {{ r * size }}u) * STRIDE + column)], ELEMENTS * STRIDE);
             {% for t in range(tokens) %}
             sum{{ r }}_{{ t }} = coopMultiplyAdd(w{{ r }}, x{{ t }}, sum{{ r }}_{{ t }});
             {% endfor %}
             {% endfor %}
         }
-        {% endfor %}
         workgroupBarrier(); // all have read the tiles
     }
 
-    {% for r in range(rows) %}
-    {% for t in range(tokens) %}
-    coopStore(sum{{ r }}_{{ t }}, &sums[subgroup * SIZE * SIZE], SIZE);
-    workgroupBarrier();
-    for (var i = 4u * lane; i < SIZE * SIZE; i += {{ 4 * subgroup }}u) {
-        let row = first_row + subgroup_row + {{ r * size }}u + i % SIZE;
-        let token = first_token + subgroup_token + {{ t * size }}u + i / SIZE;
-        store(job, token, row, subgroup * SIZE * SIZE + i);
+    // One body for all matrices of sums, for the same reason.
+    for (var matrix = 0u; matrix < {{ rows * tokens }}u; matrix++) {
+        switch matrix {
+            {% for r in range(rows) %}
+            {% for t in range(tokens) %}
+            case {{ r * tokens + t }}u: {
+                coopStore(sum{{ r }}_{{ t }}, &sums[subgroup * SIZE * SIZE], SIZE);
+            }
+            {% endfor %}
+            {% endfor %}
+            default: {}
+        }
+        workgroupBarrier();
+        let matrix_row = first_row + subgroup_row + matrix / {{ tokens }}u * SIZE;
+        let matrix_token = first_token + subgroup_token + matrix % {{ tokens }}u * SIZE;
+        for (var i = 4u * lane; i < SIZE * SIZE; i += {{ 4 * subgroup }}u) {
+            store(job, matrix_token + i / SIZE, matrix_row + i % SIZE, subgroup * SIZE * SIZE + i);
+        }
+        workgroupBarrier();
     }
-    workgroupBarrier();
-    {% endfor %}
-    {% endfor %}
 }
 
 // Stores four rows of a token, whose products begin at `at`, as far as there are such.

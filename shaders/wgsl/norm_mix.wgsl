@@ -27,12 +27,6 @@ override WORKGROUP = 256u;
 
 {% include "moments.wgsl" %}
 
-fn store(at: u32, i: u32, now: vec4<f32>, before: vec4<f32>) {
-    {% for m in range(mixes) %}
-    out[at + {{ m }}u * params.mix_stride] = vec4<{{ output }}>(now + (before - now) * vectors[params.mixes + {{ m }}u * params.width + i]);
-    {% endfor %}
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let row = workgroup.x;
@@ -50,11 +44,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var i = local; i < params.width; i += WORKGROUP) {
         let now = normalised(x[first + i], both.mean.x, both.scale.x, i);
         let of_other = normalised(x[other + i], both.mean.y, both.scale.y, i);
+        var before = of_other;
         if (begins) {
-            store(first + i, i, now, shifts[shift + i]);
+            before = shifts[shift + i];
             shifts[shift + i] = of_other;
-        } else {
-            store(first + i, i, now, of_other);
         }
+        // All mixes are asked for before the first mixture is stored: no load may overtake a store.
+        {% for m in range(mixes) %}
+        let mix{{ m }} = vectors[params.mixes + {{ m }}u * params.width + i];
+        {% endfor %}
+        {% for m in range(mixes) %}
+        out[first + i + {{ m }}u * params.mix_stride] = vec4<{{ output }}>(now + (before - now) * mix{{ m }});
+        {% endfor %}
     }
 }

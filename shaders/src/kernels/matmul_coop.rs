@@ -39,19 +39,22 @@ pub struct CoopTile {
 }
 
 impl CoopTile {
-    /// For products large enough to fill a device with large tiles: 128 rows by 128 tokens.
+    /// 128 rows by 128 tokens, by as many subgroups as a workgroup may have.
     pub const LARGE: CoopTile = CoopTile::new([2, 4], [4, 2], 2);
-    /// 128 rows by 64 tokens.
-    pub const MEDIUM: CoopTile = CoopTile::new([2, 2], [4, 2], 1);
+    /// 128 rows by 128 tokens, by half as many: each reads less for what it multiplies.
+    pub const MEDIUM: CoopTile = CoopTile::new([2, 2], [4, 4], 1);
     /// 64 rows by 64 tokens.
     pub const SMALL: CoopTile = CoopTile::new([2, 2], [2, 2], 2);
-    /// 32 rows by 16 tokens: for the few tokens of a batch.
-    pub const NARROW: CoopTile = CoopTile::new([2, 1], [1, 1], 4);
+    /// 64 rows by 32 tokens.
+    pub const SLIM: CoopTile = CoopTile::new([4, 1], [1, 2], 2);
+    /// 64 rows by 16 tokens.
+    pub const NARROW: CoopTile = CoopTile::new([4, 1], [1, 1], 2);
     /// The tiles that there are kernels for.
-    pub const ALL: [CoopTile; 4] = [
+    pub const ALL: [CoopTile; 5] = [
         CoopTile::LARGE,
         CoopTile::MEDIUM,
         CoopTile::SMALL,
+        CoopTile::SLIM,
         CoopTile::NARROW,
     ];
 
@@ -96,8 +99,9 @@ impl MatmulCoop {
         } = tile;
         let [tile_rows, tile_tokens] = tile.extent(size);
         let name = format!(
-            "matmul_coop{size}.{}.{tile_rows}x{tile_tokens}.{}",
+            "matmul_coop{size}.{}.{tile_rows}x{tile_tokens}by{}.{}",
             encoding.name(),
+            subgroup_rows * subgroup_tokens,
             output.name()
         );
         let values = context! {

@@ -103,8 +103,8 @@ pub const KNOBS: [Knob; 12] = {
         ),
         knob(
             Chunk,
-            "large products: tile",
-            Tile(|t| &mut t.large_products),
+            "257 to 768 tokens: tile",
+            Tile(|t| &mut t.mid_tokens),
         ),
         knob(
             Chunk,

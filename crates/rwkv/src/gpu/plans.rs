@@ -49,6 +49,9 @@ const MOST_PLANS: usize = 64;
 /// Most tokens of the plans that are made besides one for a whole step: large tiles waste time on few tokens.
 const PLAN_TOKENS: [u32; 5] = [16, 32, 64, 128, 256];
 
+/// More tokens than these are multiplied faster on cooperative matrices, most of which stay empty, than column by column.
+const MOST_COLUMNS_BESIDE_COOP: u32 = 4;
+
 /// The head of a single row.
 pub(super) const ONE: Shape = Shape::Few { columns: 1 };
 
@@ -259,7 +262,14 @@ impl GpuBatch {
 
 fn fitting_shape(tokens: usize, capacity: usize, matmul: MatmulKind) -> Shape {
     let fits = |most: u32| tokens <= most as usize && most as usize <= capacity;
-    if let Some(columns) = Matvec::COLUMNS.into_iter().find(|columns| fits(*columns)) {
+    let most_columns = match matmul {
+        MatmulKind::Coop { .. } => MOST_COLUMNS_BESIDE_COOP,
+        MatmulKind::Exact { .. } | MatmulKind::Half { .. } => u32::MAX,
+    };
+    let mut columns = Matvec::COLUMNS
+        .into_iter()
+        .filter(|columns| *columns <= most_columns);
+    if let Some(columns) = columns.find(|columns| fits(*columns)) {
         return Shape::Few { columns };
     }
     let planned = PLAN_TOKENS.into_iter().find(|most| fits(*most));

@@ -222,7 +222,7 @@ impl Recorder<'_> {
             MatmulKind::Exact { block_size } | MatmulKind::Half { block_size } => {
                 Matmul::tile(block_size)
             }
-            MatmulKind::Coop { size, .. } => self.tuning.tile(rows, tokens).extent(size),
+            MatmulKind::Coop { size, .. } => self.tuning.tile(tokens).extent(size),
         };
         let row_tiles: u32 = jobs.iter().map(|job| job.rows.div_ceil(tile_rows)).sum();
         let workgroups = row_tiles * tokens.div_ceil(tile_tokens);
@@ -294,12 +294,11 @@ impl Recorder<'_> {
                 tokens,
                 matmul: MatmulKind::Coop { size, subgroup },
             } => {
-                let all_rows = jobs.iter().map(|job| job.rows).sum();
                 let matmul = MatmulCoop {
                     encoding,
                     size,
                     subgroup,
-                    tile: self.tuning.tile(all_rows, tokens),
+                    tile: self.tuning.tile(tokens),
                     output,
                 };
                 let grid = matmul.workgroups(count, rows, tokens);

@@ -30,12 +30,13 @@ pub struct Tuning {
     pub ffn_value: RowSharing,
     /// One token: the head.
     pub head: RowSharing,
-    /// Products with up to 64 tokens.
+    /// Products with up to 128 tokens.
     pub few_tokens: Division,
     /// Products with more tokens.
     pub many_tokens: Division,
-    /// The tile on cooperative matrices of products with at least 512 tokens and 5,120 rows.
-    pub large_products: Tile,
+    /// The tile on cooperative matrices of products with 257 to 768 tokens: with more the largest device is full whatever the
+    /// tile, with fewer not all of it has work, and in between the last workgroups are what it waits for.
+    pub mid_tokens: Tile,
 }
 
 /// How the invocations of a workgroup share rows in products with one token.
@@ -73,6 +74,8 @@ pub struct Division {
 pub enum Tile {
     /// [`CoopTile::NARROW`]
     Narrow,
+    /// [`CoopTile::SLIM`]
+    Slim,
     /// [`CoopTile::SMALL`]
     Small,
     /// [`CoopTile::MEDIUM`]
@@ -120,11 +123,18 @@ impl fmt::Display for RowSharing {
 
 impl Tile {
     /// All tiles.
-    pub const ALL: [Tile; 4] = [Tile::Narrow, Tile::Small, Tile::Medium, Tile::Large];
+    pub const ALL: [Tile; 5] = [
+        Tile::Narrow,
+        Tile::Slim,
+        Tile::Small,
+        Tile::Medium,
+        Tile::Large,
+    ];
 
     pub(super) fn coop(self) -> CoopTile {
         match self {
             Tile::Narrow => CoopTile::NARROW,
+            Tile::Slim => CoopTile::SLIM,
             Tile::Small => CoopTile::SMALL,
             Tile::Medium => CoopTile::MEDIUM,
             Tile::Large => CoopTile::LARGE,
@@ -135,6 +145,7 @@ impl Tile {
     pub fn name(self) -> &'static str {
         match self {
             Tile::Narrow => "narrow",
+            Tile::Slim => "slim",
             Tile::Small => "small",
             Tile::Medium => "medium",
             Tile::Large => "large",
@@ -182,9 +193,9 @@ impl Tuning {
             },
             many_tokens: Division {
                 tile: Tile::Medium,
-                busy_workgroups: 400,
+                busy_workgroups: 260,
             },
-            large_products: Tile::Large,
+            mid_tokens: Tile::Large,
         }
     }
 
@@ -216,12 +227,12 @@ impl Tuning {
         }
     }
 
-    /// The tile on cooperative matrices for products of so many rows in all with so many tokens: the larger, the more of
-    /// them there are to keep every unit of a large device busy.
-    pub(super) fn tile(&self, rows: u32, tokens: u32) -> CoopTile {
-        let tile = match (rows, tokens) {
-            (_, ..=16) => Tile::Narrow,
-            (5120.., 512..) => self.large_products,
+    /// The tile on cooperative matrices for products with so many tokens.
+    pub(super) fn tile(&self, tokens: u32) -> CoopTile {
+        let tile = match tokens {
+            ..=16 => Tile::Narrow,
+            ..=32 => Tile::Slim,
+            257..=768 => self.mid_tokens,
             _ => self.division(tokens).tile,
         };
         tile.coop()
@@ -229,7 +240,7 @@ impl Tuning {
 
     /// How products with so many tokens are divided.
     pub(super) fn division(&self, tokens: u32) -> &Division {
-        if tokens <= 64 {
+        if tokens <= 128 {
             &self.few_tokens
         } else {
             &self.many_tokens
@@ -311,19 +322,20 @@ mod tests {
     }
 
     #[test]
-    fn tiles_grow_with_the_product() {
+    fn tiles_go_by_the_tokens() {
         let tuning = Tuning::default();
         let tiles = [
-            (5120, 16, CoopTile::NARROW),
-            (5120, 17, CoopTile::SMALL),
-            (5120, 64, CoopTile::SMALL),
-            (5120, 65, CoopTile::MEDIUM),
-            (5120, 511, CoopTile::MEDIUM),
-            (5119, 512, CoopTile::MEDIUM),
-            (5120, 512, CoopTile::LARGE),
+            (16, CoopTile::NARROW),
+            (17, CoopTile::SLIM),
+            (33, CoopTile::SMALL),
+            (128, CoopTile::SMALL),
+            (129, CoopTile::MEDIUM),
+            (257, CoopTile::LARGE),
+            (768, CoopTile::LARGE),
+            (769, CoopTile::MEDIUM),
         ];
-        for (rows, tokens, expected) in tiles {
-            assert_eq!(tuning.tile(rows, tokens), expected, "{rows} x {tokens}");
+        for (tokens, expected) in tiles {
+            assert_eq!(tuning.tile(tokens), expected, "{tokens}");
         }
     }
 
