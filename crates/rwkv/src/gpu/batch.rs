@@ -10,12 +10,13 @@ use thalweg_shaders::kernels::Rows;
 use super::GpuModel;
 use super::activations::Activations;
 use super::arrangement::Arrangement;
+use super::log::StateLog;
 use super::plans::{self, ONE, Output, Step};
 use super::recorder::Shape;
 use super::sampling::{DeviceSampler, Finding, LONGEST_LOOP};
 use super::states::DeviceStates;
-use crate::batch::{check_logits, check_parts, check_slot, runaway_or};
-use crate::{Batch, Chosen, Error, Hyperparameters, Next, Part, Sampling, State, Wanted};
+use crate::batch::{check_drafts, check_logits, check_parts, check_slot, runaway_or};
+use crate::{Batch, Chosen, Draft, Error, Hyperparameters, Next, Part, Sampling, State, Wanted};
 
 /// Several sequences read by a [`GpuModel`], each in a slot of its own.
 ///
@@ -35,8 +36,19 @@ pub struct GpuBatch {
     pub(super) plans: HashMap<Step, Plan>,
     /// Made when tokens are to be chosen for the first time.
     pub(super) sampler: Option<DeviceSampler>,
-    /// The slots whose tokens were chosen last, in the order of their rows of logits.
-    pub(super) chosen: Vec<usize>,
+    /// Made when tokens are guessed for the first time.
+    pub(super) log: Option<StateLog>,
+    /// The slots whose tokens were chosen last.
+    pub(super) chosen: HashMap<usize, LogitsAt>,
+}
+
+/// Where the logits are from which a token was chosen.
+#[derive(Debug)]
+pub(super) enum LogitsAt {
+    /// In a row on the device.
+    Row(usize),
+    /// Here.
+    Host(Vec<f32>),
 }
 
 impl GpuBatch {
@@ -71,7 +83,8 @@ impl GpuBatch {
             fuses,
             plans: HashMap::new(),
             sampler: None,
-            chosen: Vec::new(),
+            log: None,
+            chosen: HashMap::new(),
         })
     }
 
@@ -99,6 +112,7 @@ impl GpuBatch {
             return Ok(Vec::new());
         }
         self.chosen.clear();
+        self.settle_parts(parts)?;
         let rows = Arrangement::new(parts);
         let step = self.step(parts, &rows, GpuBatch::logits_of(&rows));
         self.write_inputs(&rows, step)?;
@@ -109,6 +123,7 @@ impl GpuBatch {
     /// Reads the parts, which have been checked, and returns the wanted logits, whatever they are.
     pub(super) fn read(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error> {
         self.chosen.clear();
+        self.settle_parts(parts)?;
         let rows = Arrangement::new(parts);
         let wanted = rows.picks.len();
         let step = self.step(parts, &rows, GpuBatch::logits_of(&rows));
@@ -152,7 +167,11 @@ impl GpuBatch {
             Step::Layers {
                 output, sequences, ..
             } => (output, sequences.longer),
-            Step::Head(_) | Step::Choice(_) => (Output::Nothing, 0),
+            Step::Verify { head, finding, .. } => {
+                let shape = head;
+                (Output::Tokens { shape, finding }, 0)
+            }
+            Step::Head(_) | Step::Choice(_) | Step::Settle(_) => (Output::Nothing, 0),
         };
         let wanted = match output {
             Output::Nothing => 0,
@@ -191,7 +210,7 @@ impl GpuBatch {
 
     /// Reads the parts, which have been checked, and chooses a token after each that wants one. Does so several times if all
     /// are single tokens: each time after the first with the tokens chosen before.
-    fn read_and_choose(
+    pub(super) fn read_and_choose(
         &mut self,
         parts: &[Part<'_>],
         times: usize,
@@ -204,6 +223,7 @@ impl GpuBatch {
             self.read(&parts)?;
             return Ok(Vec::new());
         }
+        self.settle_parts(&parts)?;
         let finding = self.write_choice(&slots)?;
         let shape = self.head_shape(slots.len());
         let step = self.step(&parts, &rows, Output::Tokens { shape, finding });
@@ -212,8 +232,13 @@ impl GpuBatch {
         self.read_chosen(slots, shape, finding, times)
     }
 
+    /// Has the states of the parts' slots be up to date.
+    fn settle_parts(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
+        self.settle_slots(|slot| parts.iter().any(|part| part.slot == slot))
+    }
+
     /// Tells the device whose tokens are to be chosen.
-    fn write_choice(&mut self, slots: &[usize]) -> Result<Finding, Error> {
+    pub(super) fn write_choice(&mut self, slots: &[usize]) -> Result<Finding, Error> {
         let model = Arc::clone(&self.model);
         let sampler = self.sampler()?;
         let is_rebound = sampler.write(&model.context, slots)?;
@@ -235,7 +260,8 @@ impl GpuBatch {
         let model = Arc::clone(&self.model);
         let sampler = self.sampler()?;
         let chosen = sampler.chosen(&model.context, &slots, (rows, finding), times)?;
-        self.chosen = slots;
+        let rows = slots.into_iter().enumerate();
+        self.chosen = rows.map(|(row, slot)| (slot, LogitsAt::Row(row))).collect();
         Ok(chosen)
     }
 
@@ -245,7 +271,7 @@ impl GpuBatch {
         }
     }
 
-    fn sampler(&mut self) -> Result<&mut DeviceSampler, Error> {
+    pub(super) fn sampler(&mut self) -> Result<&mut DeviceSampler, Error> {
         let GpuModel { context, hp, .. } = &*self.model;
         let sampler = match self.sampler.take() {
             Some(sampler) => sampler,
@@ -306,8 +332,11 @@ impl Batch for GpuBatch {
 
     fn logits(&mut self, slot: usize) -> Result<Vec<f32>, Error> {
         check_slot(self, slot)?;
-        let row = self.chosen.iter().position(|chosen| *chosen == slot);
-        let row = row.ok_or(Error::NothingChosen { slot })?;
+        let row = match self.chosen.get(&slot) {
+            None => return Err(Error::NothingChosen { slot }),
+            Some(LogitsAt::Host(logits)) => return Ok(logits.clone()),
+            Some(LogitsAt::Row(row)) => *row,
+        };
         let GpuModel { context, hp, .. } = &*self.model;
         let mut logits = vec![0.0; hp.vocab];
         let offset = 4 * (row * hp.vocab) as u64;
@@ -335,8 +364,18 @@ impl Batch for GpuBatch {
         }
     }
 
+    fn longest_guess(&self) -> usize {
+        self.longest_guess_of_run()
+    }
+
+    fn verify(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Vec<Option<Chosen>>>, Error> {
+        check_drafts(self, drafts)?;
+        self.verify_in_runs(drafts)
+    }
+
     fn state(&mut self, slot: usize) -> Result<State, Error> {
         check_slot(self, slot)?;
+        self.settle_slots(|due| due == slot)?;
         self.states.read(&self.model.context, &self.model.hp, slot)
     }
 
@@ -344,12 +383,15 @@ impl Batch for GpuBatch {
         check_slot(self, slot)?;
         state.check(&self.model.hp)?;
         self.forget_counts(slot);
+        self.forget_due(slot);
         self.states.write(&self.model.context, slot, state)
     }
 
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error> {
         check_slot(self, from)?;
         check_slot(self, to)?;
+        self.settle_slots(|slot| slot == from)?;
+        self.forget_due(to);
         if let Some(sampler) = &mut self.sampler {
             sampler.copy(&self.model.context, from, to)?;
         }
@@ -359,6 +401,7 @@ impl Batch for GpuBatch {
     fn reset(&mut self, slot: usize) -> Result<(), Error> {
         check_slot(self, slot)?;
         self.forget_counts(slot);
+        self.forget_due(slot);
         self.states.clear(&self.model.context, slot)
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct SlotState<'a> {
 
 /// The two branches of a layer, in the order of their shifts.
 #[derive(Debug, Clone, Copy)]
-enum Branch {
+pub(super) enum Branch {
     TimeMix,
     ChannelMix,
 }
@@ -79,14 +79,23 @@ impl DeviceStates {
         self.slots
     }
 
-    /// The shifts of time mixing in all slots and layers.
-    pub(super) fn att_shifts(&self) -> Binding<'_> {
-        Binding::Buffer(&self.shifts[Branch::TimeMix as usize])
+    /// The shifts of a branch in all slots and layers.
+    pub(super) fn shifts(&self, branch: Branch) -> Binding<'_> {
+        Binding::Buffer(&self.shifts[branch as usize])
     }
 
-    /// The shifts of channel mixing in all slots and layers.
-    pub(super) fn ffn_shifts(&self) -> Binding<'_> {
-        Binding::Buffer(&self.shifts[Branch::ChannelMix as usize])
+    /// Has a slot's shifts be a row of these, which are `[rows, layers, width]` each.
+    pub(super) fn take_shifts(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        slot: usize,
+        from: &[Buffer; 2],
+        row: usize,
+    ) {
+        let [row, slot] = [row, slot].map(|index| index as u64 * self.shift_bytes);
+        for (from, shifts) in from.iter().zip(&self.shifts) {
+            plan.copy(from, row, shifts, slot, self.shift_bytes);
+        }
     }
 
     /// The matrices of a layer in all slots.
@@ -230,7 +239,7 @@ impl<'a> SlotState<'a> {
     }
 }
 
-fn shift_bytes(hp: &Hyperparameters) -> u64 {
+pub(super) fn shift_bytes(hp: &Hyperparameters) -> u64 {
     4 * (hp.layers * hp.width) as u64
 }
 
