@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use thalweg_gpu::{DispatchTime, Limits, Plan};
 use thalweg_shaders::kernels::Rows;
 
 use super::GpuModel;
 use super::activations::Activations;
 use super::arrangement::Arrangement;
+use super::finite::lost_slots;
 use super::log::StateLog;
 use super::plans::{self, ONE, Output, Step};
 use super::recorder::Shape;
@@ -24,7 +24,10 @@ use crate::{Batch, Chosen, Draft, Error, Hyperparameters, Next, Part, Sampling, 
 /// take the same path. The number of tokens in a step has one of several plans (1; up to 2, 4, 8, 16, 32, 64, 128, 256;
 /// more), so has the number of rows of logits, and a part of one token takes another way than one of several. Between paths
 /// sums are in another order: in [`Precision::Exact`](super::Precision::Exact) logits differ by less than 1e-5, in
-/// [`Precision::Fast`](super::Precision::Fast) as far as 16-bit operands move them.
+/// [`Precision::Fast`](super::Precision::Fast) as far as 16-bit operands move them. Guessed tokens are several of a part.
+///
+/// The first [verification](Batch::verify) of guesses takes memory for 16 rows or, if more are verified at once, up to 64: for each
+/// `56 * layers * width` bytes of a log (4.6 MB for a model of 2.9B), and about `4 * vocab` for choosing.
 #[derive(Debug)]
 pub struct GpuBatch {
     pub(super) model: Arc<GpuModel>,
@@ -403,75 +406,5 @@ impl Batch for GpuBatch {
         self.forget_counts(slot);
         self.forget_due(slot);
         self.states.clear(&self.model.context, slot)
-    }
-}
-
-/// The slots of the parts some of whose logits are none or infinite.
-fn lost_slots(parts: &[Part<'_>], logits: &[f32], vocab: usize) -> Vec<usize> {
-    let is_lost: Vec<bool> = logits
-        .par_chunks(vocab)
-        .map(|row| first_not_finite(row).is_some())
-        .collect();
-    let mut rows = is_lost.into_iter();
-    let mut is_part_lost = |part: &&Part<'_>| {
-        let count = part.wanted.count(part.tokens.len());
-        rows.by_ref()
-            .take(count)
-            .fold(false, |any, lost| any | lost)
-    };
-    let lost = parts.iter().filter(|part| is_part_lost(part));
-    lost.map(|part| part.slot).collect()
-}
-
-/// Where the first number lies that is none or infinite. Whole blocks are looked through at once, which takes a tenth of
-/// the time.
-pub(super) fn first_not_finite(numbers: &[f32]) -> Option<usize> {
-    const BLOCK: usize = 1024;
-    let has_any = |block: &[f32]| block.iter().fold(false, |any, x| any | !x.is_finite());
-    let block = numbers.chunks(BLOCK).position(has_any)?;
-    let rest = &numbers[block * BLOCK..];
-    let within = rest.iter().position(|number| !number.is_finite())?;
-    Some(block * BLOCK + within)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Wanted;
-
-    #[test]
-    fn the_first_number_that_is_not_finite_is_found() {
-        let mut numbers = vec![0.5; 5000];
-        assert_eq!(first_not_finite(&numbers), None);
-        numbers[4999] = f32::NAN;
-        assert_eq!(first_not_finite(&numbers), Some(4999));
-        numbers[1024] = f32::NEG_INFINITY;
-        assert_eq!(first_not_finite(&numbers), Some(1024));
-        numbers[1023] = f32::INFINITY;
-        assert_eq!(first_not_finite(&numbers), Some(1023));
-        assert_eq!(first_not_finite(&[]), None);
-    }
-
-    #[test]
-    fn lost_logits_are_laid_at_the_right_slots() {
-        let part = |slot, tokens, wanted| Part {
-            slot,
-            tokens,
-            wanted,
-        };
-        let parts = [
-            part(5, &[1, 2, 3], Wanted::All),
-            part(1, &[1], Wanted::Nothing),
-            part(2, &[1, 2], Wanted::Last),
-            part(0, &[1], Wanted::Last),
-        ];
-        let lost_with = |row: usize| {
-            let mut logits = vec![0.0; 5 * 4];
-            logits[row * 4 + 3] = f32::NAN;
-            lost_slots(&parts, &logits, 4)
-        };
-        assert_eq!([0, 1, 2].map(lost_with), [[5], [5], [5]]);
-        assert_eq!([3, 4].map(lost_with), [[2], [0]]);
-        assert!(lost_slots(&parts, &[0.0; 20], 4).is_empty());
     }
 }

@@ -11,6 +11,7 @@ mod arrangement;
 mod batch;
 mod decode;
 mod ends;
+mod finite;
 mod knobs;
 mod layer;
 mod log;
