@@ -237,14 +237,6 @@ impl<'a> Draft<'a> {
 }
 
 impl Next {
-    /// What a draft reads for certain.
-    pub(crate) fn of(draft: &Draft<'_>) -> Next {
-        Next {
-            slot: draft.slot,
-            token: draft.token,
-        }
-    }
-
     /// What it is to read, and that a token is to be chosen after it.
     pub(crate) fn part(&self) -> Part<'_> {
         Part {

@@ -153,7 +153,10 @@ impl GpuBatch {
 
     /// An ordinary step, of drafts without guesses.
     fn choose_after(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Vec<Option<Chosen>>>, Error> {
-        let next: Vec<Next> = drafts.iter().map(Next::of).collect();
+        let next = drafts
+            .iter()
+            .map(|&Draft { slot, token, .. }| Next { slot, token });
+        let next: Vec<Next> = next.collect();
         let parts: Vec<_> = next.iter().map(Next::part).collect();
         let chosen = self.read_and_choose(&parts, 1)?;
         Ok(chosen.into_iter().map(|chosen| vec![chosen]).collect())

@@ -6,7 +6,7 @@ use thalweg_conformance::synth::{self, Types};
 use thalweg_gguf::{GgufFile, TensorType};
 use thalweg_rwkv::{
     Batch, Chosen, CpuBatch, CpuModel, Draft, Error, GpuBatch, GpuModel, GpuOptions, Next, Part,
-    SampleRow, Sampling, State, Wanted,
+    Precision, SampleRow, Sampling, State, Wanted,
 };
 
 use crate::batch::assert_same_states;
@@ -393,5 +393,46 @@ fn drafts_that_make_no_step_are_refused() {
         }
         assert!(pair.found.state(0).unwrap() == before);
         assert_eq!(pair.found.verify(&[]).unwrap(), Vec::<Vec<_>>::new());
+    }
+}
+
+/// In 16 bits single steps are another path, whose tokens may be others: so the same tokens are read at once instead.
+#[test]
+fn guesses_in_halves_leave_the_state_of_what_was_right() {
+    let options = GpuOptions {
+        tuning: chunks_of(64),
+        precision: Precision::Fast,
+        ..GpuOptions::default()
+    };
+    let model = GpuModel::load(Arc::clone(&CONTEXT), &synth_tiny(), options).unwrap();
+    let mut batch = GpuBatch::new(Arc::new(model), 2).unwrap();
+    let mut guess = vec![1];
+    for _ in 0..12 {
+        let chosen = step(&mut batch, 1, *guess.last().unwrap());
+        guess.push(chosen.unwrap().token);
+    }
+    batch.reset(1).unwrap();
+    for right in [12, 3] {
+        let guess = match right {
+            12 => guess.clone(),
+            _ => wrong_at(guess.clone(), 1 + right),
+        };
+        batch.reset(0).unwrap();
+        let draft = Draft {
+            slot: 0,
+            token: guess[0],
+            guess: &guess[1..],
+        };
+        let chosen = batch.verify(&[draft]).unwrap().remove(0);
+        assert!((2..=1 + right).contains(&chosen.len()), "{}", chosen.len());
+        let found = batch.logits(0).unwrap();
+        batch.reset(1).unwrap();
+        let expected = batch
+            .forward(&[part(1, &guess[..chosen.len()], Wanted::Last)])
+            .unwrap();
+        let off = largest_difference(&found, &expected);
+        assert!(off <= 2e-2, "logits are off by {off:e}");
+        let [found, expected] = [0, 1].map(|slot| batch.state(slot).unwrap());
+        assert_same_states(&found, &expected, 2e-2, "in halves");
     }
 }
