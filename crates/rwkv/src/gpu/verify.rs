@@ -13,7 +13,7 @@ use super::plans::{Guessing, Step};
 use super::recorder::Recorder;
 use crate::{Batch, Chosen, Draft, Error, Next};
 
-/// The most guessed tokens that a run reads of a sequence. From then on rows cost what they compute, on any device.
+/// The most guessed tokens that a run reads of a sequence: with the token before them as many rows as the smallest plan of tiles.
 const LONGEST_GUESS: usize = 15;
 /// The most rows of a run, for they all have logits, and rows in the log.
 const MOST_ROWS: usize = 64;
