@@ -57,7 +57,8 @@ pub struct SampleRow {
     top_logprobs: u32,
     first_bias: u32,
     bias_count: u32,
-    padding: [u32; 2],
+    guessed: u32,
+    padding: u32,
 }
 
 /// The best token is taken.
@@ -148,6 +149,12 @@ impl SampleRow {
             bias_count: count,
             ..self
         }
+    }
+
+    /// Has the row be one of several of its slot: behind one of a token that was chosen, and so many that are guesses. Only
+    /// the passes for guesses ([`GuessPass`](crate::kernels::GuessPass)) look at this.
+    pub fn with_guessed(self, guessed: u32) -> SampleRow {
+        SampleRow { guessed, ..self }
     }
 
     /// Reports the log-probability of the chosen token, and the `top` most probable tokens with theirs, 20 at most.

@@ -32,7 +32,8 @@ struct Setting {
     top_logprobs: u32,
     first_bias: u32,
     bias_count: u32,
-    padding: vec2<u32>,
+    guessed: u32,      // tokens before the row that are guesses
+    padding: u32,
 }
 
 // So many tokens, and the sum of their weights at temperature 1.

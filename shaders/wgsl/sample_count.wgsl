@@ -21,3 +21,9 @@ fn power(of_base: f32, of_exponent: u32) -> f32 {
     }
     return product;
 }
+
+// What was seen of a token, and the token once more, as the sequence's token `now`.
+fn counted(seen: Count, decay: f32, now: u32) -> Count {
+    let faded = min(seen.count * power(decay, now - seen.step), LARGEST_COUNT);
+    return Count(faded + 1.0, now);
+}

@@ -24,7 +24,7 @@ const NOTHING_ALLOWED = 2u;
 
 @group(0) @binding(3) var<storage, read> keys: array<u32>;                  // [rows, vocab]
 @group(0) @binding(4) var<storage, read> work: array<Work>;                 // [rows]
-@group(0) @binding(5) var<storage, read_write> occurrences: array<Count>;   // [slots, 1 + vocab]
+@group(0) @binding(5) var<storage, {{ "read" if guessed else "read_write" }}> occurrences: array<Count>;   // [slots, 1 + vocab]
 @group(0) @binding(6) var<storage, read_write> tokens: array<u32>;          // [rows]
 @group(0) @binding(7) var<storage, read_write> reports: array<Report>;      // [rows]
 
@@ -141,14 +141,9 @@ fn draw(setting: Setting, row: u32, local: u32, best: u32, step: u32) -> u32 {
     return chunk.bin * BINS + cut_at(row, local, scan_bins(row, local, chunk.before), limit).bin;
 }
 
-fn count(setting: Setting, token: u32) {
-    let first = setting.slot * (1u + params.vocab);
-    let now = occurrences[first].step + 1u;
-    occurrences[first].step = now;
-    let seen = occurrences[first + 1u + token];
-    let faded = min(seen.count * power(setting.decay, now - seen.step), LARGEST_COUNT);
-    occurrences[first + 1u + token] = Count(faded + 1.0, now);
-}
+{% if not guessed %}
+{% include "sample_occur.wgsl" %}
+{% endif %}
 
 // The log-probability of a token with this key, at temperature 1, of all that are not banned.
 fn logprob_of(row: u32, key: u32, best: u32) -> f32 {
@@ -211,7 +206,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     var token = best.token;
     if (!is_greedy(setting)) {
-        let step = occurrences[setting.slot * (1u + params.vocab)].step;
+        let step = occurrences[setting.slot * (1u + params.vocab)].step{{ " + setting.guessed" if guessed else "" }};
         token = draw(setting, row, local, best.key, step);
     }
     if (local == 0u) {
@@ -220,7 +215,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             logprob = logprob_of(row, keys[row * params.vocab + token], best.key);
         }
         report(row, CHOSEN, token, logprob);
+        {% if not guessed %}
         count(setting, token);
+        {% endif %}
     }
     if (setting.top_logprobs > 0u) {
         report_top(setting, row, local, best.key);

@@ -12,6 +12,9 @@ struct Bias {
 @group(0) @binding(5) var<storage, read> counts: array<Count>;      // [slots, 1 + vocab]
 @group(0) @binding(6) var<storage, read_write> keys: array<u32>;    // [rows, vocab]
 @group(0) @binding(7) var<storage, read_write> work: array<Work>;   // [rows]
+{% if guessed %}
+@group(0) @binding(8) var<storage, read> tokens: array<u32>;        // [rows]: what they read
+{% endif %}
 
 var<workgroup> best: atomic<u32>;
 var<workgroup> best_token: atomic<u32>;
@@ -50,8 +53,20 @@ fn bias_at(setting: Setting, token: u32) -> u32 {
     return first;
 }
 
-fn penalty(setting: Setting, token: u32, now: u32) -> f32 {
-    let seen = counts[setting.slot * (1u + params.vocab) + 1u + token];
+fn seen_of(setting: Setting, token: u32, now: u32{{ ", row: u32" if guessed else "" }}) -> Count {
+    var seen = counts[setting.slot * (1u + params.vocab) + 1u + token];
+    {% if guessed %}
+    // The guesses before the row count as if they had been chosen.
+    for (var i = 1u; i <= setting.guessed; i++) {
+        if (tokens[row - setting.guessed + i] == token) {
+            seen = counted(seen, setting.decay, now - setting.guessed + i);
+        }
+    }
+    {% endif %}
+    return seen;
+}
+
+fn penalty(setting: Setting, seen: Count, now: u32) -> f32 {
     let age = now - seen.step;
     if (seen.count <= 0.0 || (age > 0u && setting.decay <= 0.0)) {
         return 0.0;
@@ -60,7 +75,7 @@ fn penalty(setting: Setting, token: u32, now: u32) -> f32 {
     return setting.presence + clamp(count * setting.frequency, -LARGEST_COUNT, LARGEST_COUNT);
 }
 
-fn key_after_changes(setting: Setting, token: u32, logit: f32, now: u32) -> u32 {
+fn key_after_changes(setting: Setting, token: u32, logit: f32, now: u32{{ ", row: u32" if guessed else "" }}) -> u32 {
     var score = logit;
     if (setting.bias_count > 0u) {
         let at = bias_at(setting, token);
@@ -72,7 +87,8 @@ fn key_after_changes(setting: Setting, token: u32, logit: f32, now: u32) -> u32 
         }
     }
     if (setting.presence != 0.0 || setting.frequency != 0.0) {
-        score = within_floats(score - penalty(setting, token, now));
+        let seen = seen_of(setting, token, now{{ ", row" if guessed else "" }});
+        score = within_floats(score - penalty(setting, seen, now));
     }
     return key_of(score);
 }
@@ -101,7 +117,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
 
     let setting = settings[row];
-    let now = counts[setting.slot * (1u + params.vocab)].step;
+    let now = counts[setting.slot * (1u + params.vocab)].step{{ " + setting.guessed" if guessed else "" }};
     let end = min((chunk + 1u) * BINS, params.vocab);
     var own_best = BANNED;
     var own_token = NO_TOKEN;
@@ -109,7 +125,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let logit = logits[row * params.vocab + token];
         var key = BANNED;
         if (is_finite(logit)) {
-            key = key_after_changes(setting, token, logit, now);
+            key = key_after_changes(setting, token, logit, now{{ ", row" if guessed else "" }});
         } else {
             atomicMin(&broken, token);
         }

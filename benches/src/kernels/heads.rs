@@ -2,8 +2,8 @@
 
 use thalweg_gpu::{Work, Workgroups};
 use thalweg_shaders::kernels::{
-    HEAD_SIZE, HeadStep, LowRankParams, Number, Readout, RemovalKey, Sequence, Slot, TimeMixParams,
-    TimeMixStep, TimeMixStepParams, Wkv7, Wkv7Apply, Wkv7Prepare,
+    HEAD_SIZE, HeadStep, LowRankParams, Number, Readout, RemovalKey, Replay, Sequence, Slot,
+    TimeMixParams, TimeMixStep, TimeMixStepParams, Wkv7, Wkv7Apply, Wkv7Prepare, Wkv7Replay,
 };
 use thalweg_shaders::{Encoding, Error, SPAN, VEC4_BYTES};
 
@@ -201,6 +201,43 @@ fn head_step_case(extent: Extent, kernel: HeadStep) -> Result<Case, Error> {
             bytes: bytes_of_numbers(2 * states + 7 * extent.numbers() + 5 * extent.width()),
         },
     })
+}
+
+/// `wkv7_replay`: a sequence of which half as many guesses are due as it reads now.
+pub(super) fn wkv7_replay(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    let mut cases = Vec::new();
+    for &heads in shapes.heads {
+        for tokens in [4, 16] {
+            let (extent, due) = (Extent { heads, tokens }, tokens / 2);
+            let updates = Wkv7Replay::UPDATES * extent.numbers();
+            let replay = Replay {
+                due: due as u32,
+                count: tokens as u32,
+                ..Replay::default()
+            };
+            let (states, numbers) = (extent.state(), extent.numbers());
+            cases.push(Case {
+                group: "wkv7_replay",
+                name: extent.name(),
+                kernel: Wkv7Replay.kernel()?,
+                inputs: vec![
+                    Input::table(&[replay]),
+                    extent.params(),
+                    extent.mixed(),
+                    Input::numbers(states),
+                    Input::Numbers(vec![Numbers::new(updates, 0.0, 0.1)]),
+                    Input::Room(4 * updates as u64),
+                    Input::Room(4 * numbers as u64),
+                ],
+                workgroups: Workgroups::Grid(Wkv7Replay.workgroups(heads as u32, 1)),
+                work: Work {
+                    flops: STATE_FLOPS * (states * (tokens + due)) as f64,
+                    bytes: bytes_of_numbers(2 * states + 7 * numbers + 3 * updates / 2),
+                },
+            });
+        }
+    }
+    Ok(cases)
 }
 
 /// `wkv7_prepare` and `wkv7_apply`, which take together what the recurrence in chunks takes. The work of the first is not

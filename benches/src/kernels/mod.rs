@@ -56,6 +56,7 @@ pub fn cases(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     cases.extend(heads::wkv7_chunked(shapes)?);
     cases.extend(heads::readout(shapes)?);
     cases.extend(heads::head_step(shapes)?);
+    cases.extend(heads::wkv7_replay(shapes)?);
     cases.extend(heads::time_mix_step(shapes)?);
     cases.extend(rows::embedding(shapes)?);
     cases.extend(rows::layer_norm(shapes)?);
@@ -92,6 +93,8 @@ mod tests {
             // Real files mix encodings in one dispatch in many ways, of which some is measured.
             .filter(|(template, _, _)| template != "time_mix_step")
             .filter(|(_, encodings, _)| encodings != "q4_k_q6_k_f16")
+            // Those of guesses do what the others do.
+            .filter(|(_, kind, _)| kind != "guessed")
             .collect()
     }
 

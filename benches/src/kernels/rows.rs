@@ -122,7 +122,11 @@ pub(super) fn norm_mix(shapes: &Shapes) -> Result<Vec<Case>, Error> {
         for output in [Number::F32, Number::F16] {
             for tokens in one_and_many(shapes) {
                 cases.push(norm_mix_case(
-                    NormMix { mixes, output },
+                    NormMix {
+                        mixes,
+                        output,
+                        guessed: false,
+                    },
                     shapes.width,
                     tokens,
                 )?);

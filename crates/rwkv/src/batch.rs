@@ -1,10 +1,6 @@
 //! Several sequences, each in a slot of its own, read in common steps.
 
-use std::sync::Arc;
-
-use crate::{
-    Chosen, CpuModel, Error, HostSampler, Hyperparameters, Logits, Sampling, State, Wanted,
-};
+use crate::{Chosen, Error, Hyperparameters, Logits, Sampling, State, Wanted};
 
 /// A part of a step: tokens of one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -185,27 +181,59 @@ pub trait Batch {
     fn reset(&mut self, slot: usize) -> Result<(), Error>;
 }
 
-/// Goes on with a sequence until a token is not the guessed one, or the guess ends.
+/// Verifies a draft by steps of one token.
 fn one_by_one<B: Batch + ?Sized>(
     batch: &mut B,
     draft: &Draft<'_>,
 ) -> Result<Vec<Option<Chosen>>, Error> {
-    let mut row = Vec::with_capacity(1 + draft.guess.len());
-    let mut token = draft.token;
-    for guessed in draft.guess.iter().copied().map(Some).chain([None]) {
-        let next = Next {
-            slot: draft.slot,
-            token,
-        };
-        let chosen = batch.sample(&[next.part()])?.pop().flatten();
-        let found = chosen.as_ref().map(|chosen| chosen.token);
-        row.push(chosen);
-        match found {
-            Some(found) if Some(found) == guessed => token = found,
-            _ => break,
-        }
+    draft.follow(|token| {
+        let slot = draft.slot;
+        let chosen = batch.sample(&[Next { slot, token }.part()])?;
+        Ok(chosen.into_iter().next().flatten())
+    })
+}
+
+impl<'a> Draft<'a> {
+    /// All that the sequence reads if the guess is right.
+    pub(crate) fn tokens(&self) -> Vec<u32> {
+        [&[self.token], self.guess].concat()
     }
-    Ok(row)
+
+    /// Goes on until a token is not the guessed one, or the guess ends. `choose` reads a token and chooses the next.
+    pub(crate) fn follow(
+        &self,
+        mut choose: impl FnMut(u32) -> Result<Option<Chosen>, Error>,
+    ) -> Result<Vec<Option<Chosen>>, Error> {
+        let mut row = Vec::new();
+        let mut token = self.token;
+        for guessed in self.guess.iter().copied().map(Some).chain([None]) {
+            let chosen = choose(token)?;
+            let found = chosen.as_ref().map(|chosen| chosen.token);
+            row.push(chosen);
+            match found {
+                Some(found) if Some(found) == guessed => token = found,
+                _ => break,
+            }
+        }
+        Ok(row)
+    }
+
+    /// The same with a guess of so many tokens at most.
+    pub(crate) fn within(&self, most: usize) -> Draft<'a> {
+        let guess = &self.guess[..most.min(self.guess.len())];
+        Draft { guess, ..*self }
+    }
+
+    /// What is left to be verified if this was chosen for the beginning of the draft; none if it is not right to the end.
+    pub(crate) fn behind(&self, chosen: &[Option<Chosen>]) -> Option<Draft<'a>> {
+        let token = chosen.last()?.as_ref()?.token;
+        let is_right = self.guess.get(chosen.len() - 1) == Some(&token);
+        is_right.then(|| Draft {
+            token,
+            guess: &self.guess[chosen.len()..],
+            ..*self
+        })
+    }
 }
 
 impl Next {
@@ -216,171 +244,6 @@ impl Next {
             tokens: std::slice::from_ref(&self.token),
             wanted: Wanted::Last,
         }
-    }
-}
-
-/// Several sequences on the CPU, one read after the other: no sequence changes a bit of another.
-#[derive(Clone, Debug)]
-pub struct CpuBatch {
-    model: Arc<CpuModel>,
-    slots: Vec<CpuSlot>,
-}
-
-/// A sequence on the CPU.
-#[derive(Clone, Debug)]
-struct CpuSlot {
-    state: State,
-    sampling: Sampling,
-    sampler: HostSampler,
-    /// From which a token was chosen in the last step; none if it was not.
-    logits: Vec<f32>,
-}
-
-impl CpuSlot {
-    fn continue_from(&mut self, state: State) {
-        self.state = state;
-        self.sampler = HostSampler::new(self.sampling.clone());
-    }
-}
-
-impl CpuBatch {
-    /// The most tokens of a step: as many as bound the memory of intermediate results.
-    pub const LARGEST_STEP: usize = 1024;
-
-    /// So many slots, all at the start of a sequence.
-    pub fn new(model: Arc<CpuModel>, slots: usize) -> CpuBatch {
-        let slot = CpuSlot {
-            state: State::zeros(model.hyperparameters()),
-            sampling: Sampling::greedy(),
-            sampler: HostSampler::new(Sampling::greedy()),
-            logits: Vec::new(),
-        };
-        let slots = vec![slot; slots];
-        CpuBatch { model, slots }
-    }
-
-    /// The model that reads them.
-    pub fn model(&self) -> &Arc<CpuModel> {
-        &self.model
-    }
-
-    /// The logits of a part; nothing if its numbers run away.
-    fn read(&mut self, part: &Part<'_>) -> Result<Option<Vec<f32>>, Error> {
-        let state = &mut self.slots[part.slot].state;
-        match self.model.forward(part.tokens, state, part.wanted, None) {
-            Ok(logits) => Ok(Some(logits)),
-            Err(Error::NonFinite { .. }) => Ok(None),
-            Err(other) => Err(other),
-        }
-    }
-
-    fn forget_logits(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.logits.clear());
-    }
-}
-
-impl Batch for CpuBatch {
-    fn hyperparameters(&self) -> &Hyperparameters {
-        self.model.hyperparameters()
-    }
-
-    fn slots(&self) -> usize {
-        self.slots.len()
-    }
-
-    fn largest_step(&self) -> usize {
-        CpuBatch::LARGEST_STEP
-    }
-
-    fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error> {
-        check_parts(self, parts)?;
-        self.forget_logits();
-        let vocab = self.hyperparameters().vocab;
-        let (mut logits, mut lost) = (Vec::new(), Vec::new());
-        for part in parts {
-            match self.read(part)? {
-                Some(found) => logits.extend(found),
-                None => {
-                    lost.push(part.slot);
-                    let rows = part.wanted.count(part.tokens.len());
-                    logits.resize(logits.len() + rows * vocab, f32::NAN);
-                }
-            }
-        }
-        runaway_or(logits, lost)
-    }
-
-    fn set_sampling(&mut self, slot: usize, sampling: Sampling) -> Result<(), Error> {
-        check_slot(self, slot)?;
-        sampling.check(self.hyperparameters())?;
-        let slot = &mut self.slots[slot];
-        slot.sampler = HostSampler::new(sampling.clone());
-        slot.sampling = sampling;
-        Ok(())
-    }
-
-    fn sample(&mut self, parts: &[Part<'_>]) -> Result<Vec<Option<Chosen>>, Error> {
-        check_parts(self, parts)?;
-        self.forget_logits();
-        let mut chosen = Vec::new();
-        for part in parts {
-            let part = part.for_choice();
-            let found = self.read(&part)?;
-            if part.wanted == Wanted::Last {
-                let slot = &mut self.slots[part.slot];
-                slot.logits = found.unwrap_or_default();
-                chosen.push(match slot.logits.is_empty() {
-                    true => None,
-                    false => slot.sampler.choose(&slot.logits).ok(),
-                });
-            }
-        }
-        Ok(chosen)
-    }
-
-    fn choose(&mut self, slot: usize, logits: &[f32]) -> Result<Option<Chosen>, Error> {
-        check_slot(self, slot)?;
-        check_logits(self, logits)?;
-        let slot = &mut self.slots[slot];
-        slot.logits = logits.to_vec();
-        Ok(slot.sampler.choose(logits).ok())
-    }
-
-    fn logits(&mut self, slot: usize) -> Result<Vec<f32>, Error> {
-        check_slot(self, slot)?;
-        match self.slots[slot].logits.as_slice() {
-            [] => Err(Error::NothingChosen { slot }),
-            logits => Ok(logits.to_vec()),
-        }
-    }
-
-    fn state(&mut self, slot: usize) -> Result<State, Error> {
-        check_slot(self, slot)?;
-        Ok(self.slots[slot].state.clone())
-    }
-
-    fn set_state(&mut self, slot: usize, state: &State) -> Result<(), Error> {
-        check_slot(self, slot)?;
-        state.check(self.hyperparameters())?;
-        self.slots[slot].continue_from(state.clone());
-        Ok(())
-    }
-
-    fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error> {
-        check_slot(self, from)?;
-        check_slot(self, to)?;
-        let CpuSlot { state, sampler, .. } = self.slots[from].clone();
-        let to = &mut self.slots[to];
-        (to.state, to.sampler) = (state, sampler);
-        to.sampler.set_sampling(to.sampling.clone());
-        Ok(())
-    }
-
-    fn reset(&mut self, slot: usize) -> Result<(), Error> {
-        check_slot(self, slot)?;
-        let state = State::zeros(self.hyperparameters());
-        self.slots[slot].continue_from(state);
-        Ok(())
     }
 }
 
@@ -415,6 +278,17 @@ pub(crate) fn check_slot(batch: &dyn Batch, slot: usize) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::Slot { slot, slots }),
     }
+}
+
+/// Refuses drafts that cannot be read in a step.
+pub(crate) fn check_drafts(batch: &dyn Batch, drafts: &[Draft<'_>]) -> Result<(), Error> {
+    let tokens: Vec<Vec<u32>> = drafts.iter().map(Draft::tokens).collect();
+    let parts = drafts.iter().zip(&tokens).map(|(draft, tokens)| Part {
+        slot: draft.slot,
+        tokens,
+        wanted: Wanted::All,
+    });
+    check_parts(batch, &parts.collect::<Vec<_>>())
 }
 
 /// Refuses a step that cannot be made.

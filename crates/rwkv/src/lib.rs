@@ -17,8 +17,8 @@ mod state;
 mod taps;
 pub mod tensors;
 
-pub use batch::{Batch, CpuBatch, Draft, Next, Part};
-pub use cpu::{CpuModel, CpuSession};
+pub use batch::{Batch, Draft, Next, Part};
+pub use cpu::{CpuBatch, CpuModel, CpuSession};
 pub use error::{Error, Logits};
 #[cfg(not(target_arch = "wasm32"))]
 pub use gpu::selftest;

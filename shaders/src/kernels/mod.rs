@@ -32,11 +32,12 @@ pub use matmul_coop::{CoopTile, MatmulCoop};
 pub use matmul_dot4::MatmulDot4;
 pub use norm_mix::{NormMix, NormMixParams};
 pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
-pub use sample::{SampleParams, SamplePass};
-pub use sequences::{Link, NO_SLOT, Sequence};
+pub use sample::{GuessPass, SampleParams, SamplePass};
+pub use sequences::{Link, NO_SLOT, Replay, Sequence};
 pub use template::templates_hash;
 pub use time_mix::{
     HEAD_SIZE, HeadStep, Readout, RemovalKey, Slot, TimeMixParams, Wkv7, Wkv7Apply, Wkv7Prepare,
+    Wkv7Replay,
 };
 pub use time_mix_step::{LowRankParams, TimeMixStep, TimeMixStepParams};
 
@@ -163,8 +164,12 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         RemovalKey.kernel()?,
         Wkv7Prepare.kernel()?,
         Wkv7Apply.kernel()?,
+        Wkv7Replay.kernel()?,
     ];
     for pass in SamplePass::ALL {
+        kernels.push(pass.kernel()?);
+    }
+    for pass in GuessPass::ALL {
         kernels.push(pass.kernel()?);
     }
     for subgroup in [false, true] {
@@ -181,7 +186,14 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         kernels.push(LayerNorm { picked, output }.kernel()?);
         kernels.push(AddParts { parts: 5, output }.kernel()?);
         for mixes in NormMix::MIXES {
-            kernels.push(NormMix { mixes, output }.kernel()?);
+            for guessed in [false, true] {
+                let norm_mix = NormMix {
+                    mixes,
+                    output,
+                    guessed,
+                };
+                kernels.push(norm_mix.kernel()?);
+            }
         }
     }
     for encoding in Encoding::ALL {

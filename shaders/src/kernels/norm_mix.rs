@@ -9,13 +9,16 @@ use crate::Error;
 
 /// Layer norm and token shift. Bindings: rows, params, vectors, x `[tokens, width]`, out `[mixes, tokens, width]`,
 /// shifts `[slots, layers, width]`: for each sequence the normed row before its first, which its last one replaces;
-/// links `[tokens]`, each a [`Link`](super::Link).
+/// links `[tokens]`, each a [`Link`](super::Link). Of guesses besides: the log of the run before and that of this one, each `[tokens,
+/// layers, width]`.
 #[derive(Debug, Clone, Copy)]
 pub struct NormMix {
     /// Mixtures of each row and its predecessor: one of [`NormMix::MIXES`].
     pub mixes: u32,
     /// What they are stored as.
     pub output: Number,
+    /// Whether the rows are guesses, whose normed rows a log notes, and which leave the shifts as they are.
+    pub guessed: bool,
 }
 
 /// Parameters of [`NormMix`].
@@ -52,13 +55,23 @@ impl NormMix {
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
-        let NormMix { mixes, output } = *self;
-        let name = format!("norm_mix.{mixes}.{}", output.name());
-        let values = context! { mixes, output => output.name() };
+        let NormMix {
+            mixes,
+            output,
+            guessed,
+        } = *self;
+        let kind = if guessed { ".guessed" } else { "" };
+        let name = format!("norm_mix.{mixes}.{}{kind}", output.name());
+        let values = context! { mixes, output => output.name(), guessed };
         Ok(Kernel {
             variant: output.variant(),
             wgsl: render(&name, "norm_mix.wgsl", values)?,
-            bindings: &[Read, Uniform, Read, Read, ReadWrite, ReadWrite, Read],
+            bindings: match guessed {
+                true => &[
+                    Read, Uniform, Read, Read, ReadWrite, Read, Read, Read, ReadWrite,
+                ],
+                false => &[Read, Uniform, Read, Read, ReadWrite, ReadWrite, Read],
+            },
             constants: vec![("WORKGROUP", WORKGROUP.into())],
             workgroup_size: [WORKGROUP, 1, 1],
             workgroup_bytes: 8 * WORKGROUP,

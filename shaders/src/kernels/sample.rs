@@ -1,4 +1,4 @@
-//! `sample_scores.wgsl`, `sample_histogram.wgsl`, `sample_gather.wgsl`, `sample_draw.wgsl`
+//! `sample_scores.wgsl`, `sample_histogram.wgsl`, `sample_gather.wgsl`, `sample_draw.wgsl`, `sample_keep.wgsl`
 
 use bytemuck::{Pod, Zeroable};
 use minijinja::context;
@@ -37,6 +37,27 @@ pub enum SamplePass {
     Gather,
     /// The last kept token, the draw, the counts, the report.
     Draw,
+}
+
+/// The passes for rows that are guesses: those of a sequence follow one another, and each is treated as if the tokens that the
+/// ones before it read had been chosen for its slot ([`SampleRow::with_guessed`](crate::SampleRow::with_guessed)). `Scores` and
+/// `Draw` stand in the place of those of [`SamplePass`], `Keep` comes after all others and counts what was chosen in truth.
+///
+/// | pass | further bindings |
+/// |---|---|
+/// | [`Scores`](GuessPass::Scores) | those of [`SamplePass::Scores`], the tokens that the rows read `[rows]` |
+/// | [`Draw`](GuessPass::Draw) | those of [`SamplePass::Draw`], in whose tokens nothing must be that rows read |
+/// | [`Keep`](GuessPass::Keep) | [`Replay`](super::Replay) `[sequences]`, the tokens that the rows read, those drawn, counts |
+///
+/// So what is drawn after a row means something if all rows before it in its sequence read what was drawn before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GuessPass {
+    /// Biases, bans, penalties; the best token of each chunk.
+    Scores,
+    /// The last kept token, the draw, the report.
+    Draw,
+    /// The counts.
+    Keep,
 }
 
 /// Parameters of every [`SamplePass`].
@@ -98,25 +119,20 @@ impl SamplePass {
     /// # Errors
     /// The template has a defect.
     pub fn kernel(self) -> Result<Kernel, Error> {
-        let name = self.name();
         // What several workgroups write at once.
         let (listed, bin) = match self {
             SamplePass::Histogram => ("u32", "atomic<u32>"),
             SamplePass::Gather => ("atomic<u32>", "u32"),
             SamplePass::Scores | SamplePass::Draw => ("u32", "u32"),
         };
-        let values = context! {
-            workgroup => WORKGROUP, bin_bits => BIN_BITS, max_listed => MAX_LISTED, max_top => MAX_TOP_LOGPROBS,
-            listed, bin,
-        };
         Ok(Kernel {
-            name: name.to_owned(),
-            variant: Variant::PLAIN,
-            wgsl: render(name, &format!("{name}.wgsl"), values)?,
             bindings: self.bindings(),
-            constants: Vec::new(),
-            workgroup_size: [WORKGROUP, 1, 1],
             workgroup_bytes: self.workgroup_bytes(),
+            ..kernel(
+                self.name(),
+                self.name(),
+                context! { listed, bin, guessed => false },
+            )?
         })
     }
 
@@ -157,4 +173,63 @@ impl SamplePass {
             SamplePass::Draw => BINS_BYTES + CUT_BYTES + 44 + 8 * MAX_TOP_LOGPROBS as u32,
         }
     }
+}
+
+impl GuessPass {
+    /// All of them.
+    pub const ALL: [GuessPass; 3] = [GuessPass::Scores, GuessPass::Draw, GuessPass::Keep];
+
+    /// The kernel.
+    ///
+    /// # Errors
+    /// The template has a defect.
+    pub fn kernel(self) -> Result<Kernel, Error> {
+        use Binding::{Read, ReadWrite, Uniform};
+        let values = context! { listed => "u32", bin => "u32", guessed => true };
+        Ok(match self {
+            GuessPass::Scores => Kernel {
+                bindings: &[
+                    Read, Uniform, Read, Read, Read, Read, ReadWrite, ReadWrite, Read,
+                ],
+                workgroup_bytes: SamplePass::Scores.workgroup_bytes(),
+                ..kernel("sample_scores.guessed", "sample_scores", values)?
+            },
+            GuessPass::Draw => Kernel {
+                bindings: &[Read, Uniform, Read, Read, Read, Read, ReadWrite, ReadWrite],
+                workgroup_bytes: SamplePass::Draw.workgroup_bytes(),
+                ..kernel("sample_draw.guessed", "sample_draw", values)?
+            },
+            GuessPass::Keep => Kernel {
+                bindings: &[Read, Uniform, Read, Read, Read, Read, ReadWrite],
+                workgroup_size: [1, 1, 1],
+                ..kernel("sample_keep.guessed", "sample_keep", values)?
+            },
+        })
+    }
+
+    /// The grid for at most so many rows of at most so many sequences.
+    pub fn workgroups(self, params: &SampleParams, rows: u32, sequences: u32) -> [u32; 3] {
+        match self {
+            GuessPass::Scores => SamplePass::Scores.workgroups(params, rows),
+            GuessPass::Draw => SamplePass::Draw.workgroups(params, rows),
+            GuessPass::Keep => [sequences, 1, 1],
+        }
+    }
+}
+
+/// A kernel of this file, from what its template is told besides sizes; without bindings and workgroup memory.
+fn kernel(name: &str, template: &str, values: minijinja::Value) -> Result<Kernel, Error> {
+    let sizes = context! {
+        workgroup => WORKGROUP, bin_bits => BIN_BITS, max_listed => MAX_LISTED, max_top => MAX_TOP_LOGPROBS,
+    };
+    let values = context! { ..values, ..sizes };
+    Ok(Kernel {
+        name: name.to_owned(),
+        variant: Variant::PLAIN,
+        wgsl: render(name, &format!("{template}.wgsl"), values)?,
+        bindings: &[],
+        constants: Vec::new(),
+        workgroup_size: [WORKGROUP, 1, 1],
+        workgroup_bytes: 0,
+    })
 }

@@ -41,6 +41,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "philox.wgsl",
     "readout.wgsl",
     "removal_key.wgsl",
+    "replays.wgsl",
     "rounding.wgsl",
     "rows.wgsl",
     "sample.wgsl",
@@ -52,6 +53,8 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "sample_edge.wgsl",
     "sample_gather.wgsl",
     "sample_histogram.wgsl",
+    "sample_keep.wgsl",
+    "sample_occur.wgsl",
     "sample_scores.wgsl",
     "sequences.wgsl",
     "store_rounded.wgsl",
@@ -62,6 +65,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "wkv7_apply.wgsl",
     "wkv7_chunked.wgsl",
     "wkv7_prepare.wgsl",
+    "wkv7_replay.wgsl",
     "wkv7_subgroup.wgsl",
 ];
 

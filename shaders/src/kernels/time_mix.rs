@@ -2,6 +2,7 @@
 
 mod head_step;
 mod wkv7_chunked;
+mod wkv7_replay;
 
 use bytemuck::{Pod, Zeroable};
 use minijinja::context;
@@ -12,6 +13,7 @@ use crate::Error;
 
 pub use head_step::HeadStep;
 pub use wkv7_chunked::{Wkv7Apply, Wkv7Prepare};
+pub use wkv7_replay::Wkv7Replay;
 
 /// Channels of a head: the kernels are written for it.
 pub const HEAD_SIZE: u32 = 64;

@@ -39,5 +39,5 @@ pub use removal_key::removal_key;
 pub use sampling::{philox, sample, sample_weights};
 pub use time_mix::{decay, iclr, scale_key, value_residual};
 pub use token_shift::token_shift;
-pub use wkv7::{Wkv7Inputs, wkv7};
+pub use wkv7::{Wkv7Inputs, wkv7, wkv7_ahead};
 pub use wkv7_chunked::{wkv7_affine, wkv7_chunked};

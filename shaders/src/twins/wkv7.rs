@@ -21,6 +21,30 @@ pub struct Wkv7Inputs<'a> {
     pub a: &'a [f32],
 }
 
+impl<'a> Wkv7Inputs<'a> {
+    /// Those of the first tokens, which have so many numbers in each.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[must_use]
+    pub fn first(self, numbers: usize) -> Wkv7Inputs<'a> {
+        let cut = |of_all: &'a [f32]| &of_all[..numbers];
+        Wkv7Inputs {
+            r: cut(self.r),
+            w: cut(self.w),
+            k: cut(self.k),
+            v: cut(self.v),
+            kk: cut(self.kk),
+            a: cut(self.a),
+        }
+    }
+
+    fn check(&self, y: &[f32]) {
+        let Wkv7Inputs { r, w, k, v, kk, a } = self;
+        assert_eq!([y.len(); 6], [r, w, k, v, kk, a].map(|x| x.len()));
+    }
+}
+
 /// Advances the state by all tokens and reads it after each. Shapes: state `[heads, value, key]`, where value and key are
 /// both `head_size`; y `[tokens, heads, head_size]`.
 ///
@@ -37,20 +61,41 @@ pub struct Wkv7Inputs<'a> {
 /// # Panics
 /// If the lengths disagree.
 pub fn wkv7(inputs: Wkv7Inputs<'_>, head_size: usize, state: &mut [f32], y: &mut [f32]) {
-    let head_state_len = head_size * head_size;
-    let heads = state.len() / head_state_len;
-    let width = heads * head_size;
-    let tokens = y.len() / width;
-    let Wkv7Inputs { r, w, k, v, kk, a } = inputs;
-    assert_eq!([y.len(); 6], [r, w, k, v, kk, a].map(<[f32]>::len));
-
-    // The heads of y interleave, so each head's part is made apart and then put in its place.
+    let head_len = head_size * head_size;
+    let width = state.len() / head_size;
+    inputs.check(y);
     let outputs: Vec<Vec<f32>> = state
-        .par_chunks_exact_mut(head_state_len)
-        .with_min_len(min_rows(4 * head_state_len * tokens))
+        .par_chunks_exact_mut(head_len)
+        .with_min_len(min_rows(4 * head_len * (y.len() / width)))
         .enumerate()
         .map(|(head, state)| advance_head(inputs, width, head * head_size, head_size, state))
         .collect();
+    put_heads(&outputs, head_size, y);
+}
+
+/// What [`wkv7`] reads, without the state being advanced.
+///
+/// # Panics
+/// If the lengths disagree.
+pub fn wkv7_ahead(inputs: Wkv7Inputs<'_>, head_size: usize, state: &[f32], y: &mut [f32]) {
+    let head_len = head_size * head_size;
+    let width = state.len() / head_size;
+    inputs.check(y);
+    let outputs: Vec<Vec<f32>> = state
+        .par_chunks_exact(head_len)
+        .with_min_len(min_rows(4 * head_len * (y.len() / width)))
+        .enumerate()
+        .map(|(head, state)| {
+            let mut state = state.to_vec(); // one head's, which is thrown away
+            advance_head(inputs, width, head * head_size, head_size, &mut state)
+        })
+        .collect();
+    put_heads(&outputs, head_size, y);
+}
+
+/// The heads of y interleave, so each head's part is made apart and then put in its place.
+fn put_heads(outputs: &[Vec<f32>], head_size: usize, y: &mut [f32]) {
+    let width = outputs.len() * head_size;
     for (head, output) in outputs.iter().enumerate() {
         for (y, output) in y
             .chunks_exact_mut(width)
@@ -109,6 +154,30 @@ mod tests {
         // row 0: removed 1: [0.5 - 0.25 + 1, 2 + 2]; row 1: removed 3: [1.5 - 0.75 - 1, 4 - 2]
         assert_eq!(state, [1.25, 4.0, -0.25, 2.0]);
         assert_eq!(y, [41.25, 19.75]);
+    }
+
+    #[test]
+    fn looking_ahead_reads_the_same_and_leaves_the_state() {
+        let x: Vec<f32> = (0..3 * 8)
+            .map(|i| (i * 7919 % 101) as f32 / 101.0)
+            .collect();
+        let inputs = Wkv7Inputs {
+            r: &x,
+            w: &x,
+            k: &x,
+            v: &x,
+            kk: &x,
+            a: &x,
+        };
+        let mut state: Vec<f32> = (0..2 * 16).map(|i| i as f32 / 32.0).collect();
+        let (before, [mut ahead, mut y]) = (state.clone(), [vec![0.0; 24], vec![0.0; 24]]);
+        wkv7_ahead(inputs, 4, &state, &mut ahead);
+        assert_eq!(state, before);
+        wkv7(inputs, 4, &mut state, &mut y);
+        assert_eq!(ahead, y);
+        let mut after_two = before;
+        wkv7(inputs.first(16), 4, &mut after_two, &mut y[..16]);
+        assert_eq!(ahead[..16], y[..16]);
     }
 
     #[test]

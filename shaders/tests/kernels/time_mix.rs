@@ -2,6 +2,7 @@
 
 mod head_step;
 mod wkv7_chunked;
+mod wkv7_replay;
 
 use std::ops::Range;
 

@@ -1,5 +1,6 @@
 //! One layer: time mixing, then channel mixing, each on the layer-normed residual stream.
 
+use super::log::StateLog;
 use super::weights::{BiasedLowRank, ChannelMix, Layer, LowRank, MatrixAt, Norm, TimeMix};
 use crate::{Error, Hyperparameters, Taps};
 use thalweg_gguf::GgufFile;
@@ -16,7 +17,8 @@ pub(super) struct LayerState<'a> {
 }
 
 /// What enters the recurrence, and the gate behind it; each is `[tokens, width]`.
-struct Projections {
+#[derive(Debug)]
+pub(super) struct Projections {
     r: Vec<f32>,
     w: Vec<f32>,
     k: Vec<f32>,
@@ -26,6 +28,20 @@ struct Projections {
     g: Vec<f32>,
 }
 
+impl Projections {
+    /// What enters the recurrence.
+    pub(super) fn inputs(&self) -> twins::Wkv7Inputs<'_> {
+        twins::Wkv7Inputs {
+            r: &self.r,
+            w: &self.w,
+            k: &self.k,
+            v: &self.v,
+            kk: &self.kk,
+            a: &self.a,
+        }
+    }
+}
+
 /// What all layers of a forward pass share.
 pub(super) struct Pass<'a> {
     pub(super) file: &'a GgufFile,
@@ -33,6 +49,8 @@ pub(super) struct Pass<'a> {
     /// Layer 0's values for the tokens of this pass, `[tokens, width]`.
     pub(super) v_first: Vec<f32>,
     pub(super) taps: Option<&'a mut Taps>,
+    /// Where it is noted what the state is to become. If there is one, the state stays as it is.
+    pub(super) log: Option<StateLog>,
 }
 
 impl Pass<'_> {
@@ -59,7 +77,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// x is the normed stream `[tokens, width]`, as is the result. `shift` becomes the last row of x.
+    /// x is the normed stream `[tokens, width]`, as is the result. `shift` becomes the last row of x, unless there is a log.
     fn time_mix(
         &mut self,
         weights: &TimeMix,
@@ -68,6 +86,15 @@ impl Pass<'_> {
         wkv: &mut [f32],
     ) -> Result<Vec<f32>, Error> {
         let head_size = self.hp.head_size;
+        let projections = self.project(weights, x, shift)?;
+        let mut y = vec![0.0; x.len()];
+        match self.log {
+            None => {
+                twins::wkv7(projections.inputs(), head_size, wkv, &mut y);
+                keep_last_row(x, shift);
+            }
+            Some(_) => twins::wkv7_ahead(projections.inputs(), head_size, wkv, &mut y),
+        }
         let Projections {
             r,
             w,
@@ -76,35 +103,27 @@ impl Pass<'_> {
             kk,
             a,
             g,
-        } = self.project(weights, x, shift)?;
-        keep_last_row(x, shift);
-        let inputs = twins::Wkv7Inputs {
-            r: &r,
-            w: &w,
-            k: &k,
-            v: &v,
-            kk: &kk,
-            a: &a,
-        };
-        let mut y = vec![0.0; x.len()];
-        twins::wkv7(inputs, head_size, wkv, &mut y);
+        } = &projections;
         for (name, values) in [
-            ("r", &r),
-            ("w", &w),
-            ("k", &k),
-            ("v", &v),
-            ("kk", &kk),
-            ("a", &a),
+            ("r", r),
+            ("w", w),
+            ("k", k),
+            ("v", v),
+            ("kk", kk),
+            ("a", a),
+            ("g", g),
+            ("wkv_out", &y),
         ] {
             self.tap(name, values);
         }
-        self.tap("g", &g);
-        self.tap("wkv_out", &y);
 
         let Norm { weight, bias } = &weights.group_norm;
         twins::group_norm(&mut y, weight, bias, head_size);
-        twins::bonus(&mut y, &r, &k, &v, &weights.r_k, head_size);
-        twins::gate(&mut y, &g);
+        twins::bonus(&mut y, r, k, v, &weights.r_k, head_size);
+        twins::gate(&mut y, g);
+        if let Some(log) = &mut self.log {
+            log.note_time_mix(x, projections);
+        }
         self.matmul(&weights.output, &y)
     }
 
@@ -158,15 +177,18 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// x is the normed stream `[tokens, width]`, as is the result. `shift` becomes the last row of x.
+    /// x is the normed stream `[tokens, width]`, as is the result. `shift` becomes the last row of x, unless there is a log.
     fn channel_mix(
-        &self,
+        &mut self,
         weights: &ChannelMix,
         x: &[f32],
         shift: &mut [f32],
     ) -> Result<Vec<f32>, Error> {
         let mut hidden = self.matmul(&weights.key, &shifted(x, shift, &weights.shift))?;
-        keep_last_row(x, shift);
+        match &mut self.log {
+            None => keep_last_row(x, shift),
+            Some(log) => log.note_channel_mix(x),
+        }
         twins::relu_squared(&mut hidden);
         self.matmul(&weights.value, &hidden)
     }

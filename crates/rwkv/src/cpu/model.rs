@@ -1,6 +1,7 @@
 //! Tokens in, logits out.
 
 use super::layer::{LayerState, Pass};
+use super::log::StateLog;
 use super::weights::Weights;
 use crate::{Error, Hyperparameters, State, Taps, Wanted, tensors};
 use thalweg_gguf::GgufFile;
@@ -65,7 +66,33 @@ impl CpuModel {
             return Ok(Vec::new());
         }
         // Once inside rayon's threads, the many small parallel steps need not travel there one by one.
-        rayon::scope(|_| self.forward_checked(tokens, state, wanted, taps))
+        rayon::scope(|_| self.forward_checked(tokens, state, wanted, &mut self.pass(taps)))
+    }
+
+    /// The logits after each of `tokens`, which there is at least one of and which have been checked, `[tokens, vocab]`. The state,
+    /// which is the model's, stays as it is; the log can take it as far as is wanted.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when the numbers run away.
+    pub(crate) fn look_ahead(
+        &self,
+        tokens: &[u32],
+        state: &mut State,
+    ) -> Result<(Vec<f32>, StateLog), Error> {
+        let mut pass = self.pass(None);
+        pass.log = Some(StateLog::default());
+        let logits = rayon::scope(|_| self.forward_checked(tokens, state, Wanted::All, &mut pass))?;
+        Ok((logits, pass.log.unwrap_or_default()))
+    }
+
+    fn pass<'a>(&'a self, taps: Option<&'a mut Taps>) -> Pass<'a> {
+        Pass {
+            file: &self.file,
+            hp: &self.hp,
+            v_first: Vec::new(),
+            taps,
+            log: None,
+        }
     }
 
     fn forward_checked(
@@ -73,15 +100,9 @@ impl CpuModel {
         tokens: &[u32],
         state: &mut State,
         wanted: Wanted,
-        taps: Option<&mut Taps>,
+        pass: &mut Pass<'_>,
     ) -> Result<Vec<f32>, Error> {
         let width = self.hp.width;
-        let mut pass = Pass {
-            file: &self.file,
-            hp: &self.hp,
-            v_first: Vec::new(),
-            taps,
-        };
         let mut x = vec![0.0; tokens.len() * width];
         twins::embedding(&self.weights.embedding.of(&self.file), tokens, &mut x)?;
         x = pass.norm(&self.weights.embedding_norm, &x);
@@ -109,7 +130,7 @@ impl CpuModel {
 }
 
 /// The state cut into layers.
-fn layer_states<'a>(
+pub(super) fn layer_states<'a>(
     state: &'a mut State,
     hp: &Hyperparameters,
 ) -> impl Iterator<Item = LayerState<'a>> {

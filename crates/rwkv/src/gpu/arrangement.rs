@@ -1,8 +1,9 @@
 //! Which row of a step is which token of which sequence.
 
-use thalweg_shaders::kernels::{Link, NO_SLOT, Rows, Sequence};
+use thalweg_shaders::kernels::{Link, NO_SLOT, Replay, Rows, Sequence};
 
-use crate::Part;
+use super::log::Due;
+use crate::{Draft, Part};
 
 /// The rows of a step. Sequences with several tokens come first, as those with one token each take other kernels, and so
 /// have their rows together.
@@ -54,6 +55,37 @@ impl Arrangement {
         let mut rows = Arrangement::default();
         rows.add(part, true);
         rows
+    }
+
+    /// The rows of these drafts, all of whose logits are wanted, and how each sequence is replayed, of which this may be due.
+    pub(super) fn of_drafts(
+        drafts: &[Draft<'_>],
+        due: impl Fn(usize) -> Option<Due>,
+    ) -> (Arrangement, Vec<Replay>) {
+        let mut rows = Arrangement::default();
+        let replay = |draft: &Draft<'_>| {
+            let (first, count) = (rows.tokens.len() as u32, 1 + draft.guess.len() as u32);
+            let due = due(draft.slot);
+            rows.tokens.push(draft.token);
+            rows.tokens.extend(draft.guess);
+            rows.links.push(Link {
+                other: first,
+                slot: due.map_or(draft.slot as u32, |due| Link::due(due.last_row() as u32)),
+            });
+            rows.links
+                .extend((first..first + count - 1).map(|other| Link {
+                    other,
+                    slot: NO_SLOT,
+                }));
+            rows.picks.extend(first..first + count);
+            Replay {
+                first,
+                count,
+                ..Due::replay(draft.slot, due)
+            }
+        };
+        let replays = drafts.iter().map(replay).collect();
+        (rows, replays)
     }
 
     fn add(&mut self, part: &Part<'_>, is_longer: bool) {

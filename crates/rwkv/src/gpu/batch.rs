@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use thalweg_gpu::{DispatchTime, Limits, Plan};
 use thalweg_shaders::kernels::Rows;
 
 use super::GpuModel;
 use super::activations::Activations;
 use super::arrangement::Arrangement;
+use super::finite::lost_slots;
+use super::log::StateLog;
 use super::plans::{self, ONE, Output, Step};
 use super::recorder::Shape;
 use super::sampling::{DeviceSampler, Finding, LONGEST_LOOP};
 use super::states::DeviceStates;
-use crate::batch::{check_logits, check_parts, check_slot, runaway_or};
-use crate::{Batch, Chosen, Error, Hyperparameters, Next, Part, Sampling, State, Wanted};
+use crate::batch::{check_drafts, check_logits, check_parts, check_slot, runaway_or};
+use crate::{Batch, Chosen, Draft, Error, Hyperparameters, Next, Part, Sampling, State, Wanted};
 
 /// Several sequences read by a [`GpuModel`], each in a slot of its own.
 ///
@@ -23,7 +24,10 @@ use crate::{Batch, Chosen, Error, Hyperparameters, Next, Part, Sampling, State, 
 /// take the same path. The number of tokens in a step has one of several plans (1; up to 2, 4, 8, 16, 32, 64, 128, 256;
 /// more), so has the number of rows of logits, and a part of one token takes another way than one of several. Between paths
 /// sums are in another order: in [`Precision::Exact`](super::Precision::Exact) logits differ by less than 1e-5, in
-/// [`Precision::Fast`](super::Precision::Fast) as far as 16-bit operands move them.
+/// [`Precision::Fast`](super::Precision::Fast) as far as 16-bit operands move them. Guessed tokens are several of a part.
+///
+/// The first [verification](Batch::verify) of guesses takes memory for 16 rows or, if more are verified at once, up to 64: for each
+/// `56 * layers * width` bytes of a log (4.6 MB for a model of 2.9B), and about `4 * vocab` for choosing.
 #[derive(Debug)]
 pub struct GpuBatch {
     pub(super) model: Arc<GpuModel>,
@@ -35,8 +39,19 @@ pub struct GpuBatch {
     pub(super) plans: HashMap<Step, Plan>,
     /// Made when tokens are to be chosen for the first time.
     pub(super) sampler: Option<DeviceSampler>,
-    /// The slots whose tokens were chosen last, in the order of their rows of logits.
-    pub(super) chosen: Vec<usize>,
+    /// Made when tokens are guessed for the first time.
+    pub(super) log: Option<StateLog>,
+    /// The slots whose tokens were chosen last.
+    pub(super) chosen: HashMap<usize, LogitsAt>,
+}
+
+/// Where the logits are from which a token was chosen.
+#[derive(Debug)]
+pub(super) enum LogitsAt {
+    /// In a row on the device.
+    Row(usize),
+    /// Here.
+    Host(Vec<f32>),
 }
 
 impl GpuBatch {
@@ -71,7 +86,8 @@ impl GpuBatch {
             fuses,
             plans: HashMap::new(),
             sampler: None,
-            chosen: Vec::new(),
+            log: None,
+            chosen: HashMap::new(),
         })
     }
 
@@ -99,6 +115,7 @@ impl GpuBatch {
             return Ok(Vec::new());
         }
         self.chosen.clear();
+        self.settle_parts(parts)?;
         let rows = Arrangement::new(parts);
         let step = self.step(parts, &rows, GpuBatch::logits_of(&rows));
         self.write_inputs(&rows, step)?;
@@ -109,6 +126,7 @@ impl GpuBatch {
     /// Reads the parts, which have been checked, and returns the wanted logits, whatever they are.
     pub(super) fn read(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, Error> {
         self.chosen.clear();
+        self.settle_parts(parts)?;
         let rows = Arrangement::new(parts);
         let wanted = rows.picks.len();
         let step = self.step(parts, &rows, GpuBatch::logits_of(&rows));
@@ -152,7 +170,11 @@ impl GpuBatch {
             Step::Layers {
                 output, sequences, ..
             } => (output, sequences.longer),
-            Step::Head(_) | Step::Choice(_) => (Output::Nothing, 0),
+            Step::Verify { head, finding, .. } => {
+                let shape = head;
+                (Output::Tokens { shape, finding }, 0)
+            }
+            Step::Head(_) | Step::Choice(_) | Step::Settle(_) => (Output::Nothing, 0),
         };
         let wanted = match output {
             Output::Nothing => 0,
@@ -191,7 +213,7 @@ impl GpuBatch {
 
     /// Reads the parts, which have been checked, and chooses a token after each that wants one. Does so several times if all
     /// are single tokens: each time after the first with the tokens chosen before.
-    fn read_and_choose(
+    pub(super) fn read_and_choose(
         &mut self,
         parts: &[Part<'_>],
         times: usize,
@@ -204,6 +226,7 @@ impl GpuBatch {
             self.read(&parts)?;
             return Ok(Vec::new());
         }
+        self.settle_parts(&parts)?;
         let finding = self.write_choice(&slots)?;
         let shape = self.head_shape(slots.len());
         let step = self.step(&parts, &rows, Output::Tokens { shape, finding });
@@ -212,8 +235,13 @@ impl GpuBatch {
         self.read_chosen(slots, shape, finding, times)
     }
 
+    /// Has the states of the parts' slots be up to date.
+    fn settle_parts(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
+        self.settle_slots(|slot| parts.iter().any(|part| part.slot == slot))
+    }
+
     /// Tells the device whose tokens are to be chosen.
-    fn write_choice(&mut self, slots: &[usize]) -> Result<Finding, Error> {
+    pub(super) fn write_choice(&mut self, slots: &[usize]) -> Result<Finding, Error> {
         let model = Arc::clone(&self.model);
         let sampler = self.sampler()?;
         let is_rebound = sampler.write(&model.context, slots)?;
@@ -235,7 +263,8 @@ impl GpuBatch {
         let model = Arc::clone(&self.model);
         let sampler = self.sampler()?;
         let chosen = sampler.chosen(&model.context, &slots, (rows, finding), times)?;
-        self.chosen = slots;
+        let rows = slots.into_iter().enumerate();
+        self.chosen = rows.map(|(row, slot)| (slot, LogitsAt::Row(row))).collect();
         Ok(chosen)
     }
 
@@ -245,7 +274,7 @@ impl GpuBatch {
         }
     }
 
-    fn sampler(&mut self) -> Result<&mut DeviceSampler, Error> {
+    pub(super) fn sampler(&mut self) -> Result<&mut DeviceSampler, Error> {
         let GpuModel { context, hp, .. } = &*self.model;
         let sampler = match self.sampler.take() {
             Some(sampler) => sampler,
@@ -306,8 +335,11 @@ impl Batch for GpuBatch {
 
     fn logits(&mut self, slot: usize) -> Result<Vec<f32>, Error> {
         check_slot(self, slot)?;
-        let row = self.chosen.iter().position(|chosen| *chosen == slot);
-        let row = row.ok_or(Error::NothingChosen { slot })?;
+        let row = match self.chosen.get(&slot) {
+            None => return Err(Error::NothingChosen { slot }),
+            Some(LogitsAt::Host(logits)) => return Ok(logits.clone()),
+            Some(LogitsAt::Row(row)) => *row,
+        };
         let GpuModel { context, hp, .. } = &*self.model;
         let mut logits = vec![0.0; hp.vocab];
         let offset = 4 * (row * hp.vocab) as u64;
@@ -335,8 +367,18 @@ impl Batch for GpuBatch {
         }
     }
 
+    fn longest_guess(&self) -> usize {
+        self.longest_guess_of_run()
+    }
+
+    fn verify(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Vec<Option<Chosen>>>, Error> {
+        check_drafts(self, drafts)?;
+        self.verify_in_runs(drafts)
+    }
+
     fn state(&mut self, slot: usize) -> Result<State, Error> {
         check_slot(self, slot)?;
+        self.settle_slots(|due| due == slot)?;
         self.states.read(&self.model.context, &self.model.hp, slot)
     }
 
@@ -344,12 +386,15 @@ impl Batch for GpuBatch {
         check_slot(self, slot)?;
         state.check(&self.model.hp)?;
         self.forget_counts(slot);
+        self.forget_due(slot);
         self.states.write(&self.model.context, slot, state)
     }
 
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error> {
         check_slot(self, from)?;
         check_slot(self, to)?;
+        self.settle_slots(|slot| slot == from)?;
+        self.forget_due(to);
         if let Some(sampler) = &mut self.sampler {
             sampler.copy(&self.model.context, from, to)?;
         }
@@ -359,76 +404,7 @@ impl Batch for GpuBatch {
     fn reset(&mut self, slot: usize) -> Result<(), Error> {
         check_slot(self, slot)?;
         self.forget_counts(slot);
+        self.forget_due(slot);
         self.states.clear(&self.model.context, slot)
-    }
-}
-
-/// The slots of the parts some of whose logits are none or infinite.
-fn lost_slots(parts: &[Part<'_>], logits: &[f32], vocab: usize) -> Vec<usize> {
-    let is_lost: Vec<bool> = logits
-        .par_chunks(vocab)
-        .map(|row| first_not_finite(row).is_some())
-        .collect();
-    let mut rows = is_lost.into_iter();
-    let mut is_part_lost = |part: &&Part<'_>| {
-        let count = part.wanted.count(part.tokens.len());
-        rows.by_ref()
-            .take(count)
-            .fold(false, |any, lost| any | lost)
-    };
-    let lost = parts.iter().filter(|part| is_part_lost(part));
-    lost.map(|part| part.slot).collect()
-}
-
-/// Where the first number lies that is none or infinite. Whole blocks are looked through at once, which takes a tenth of
-/// the time.
-pub(super) fn first_not_finite(numbers: &[f32]) -> Option<usize> {
-    const BLOCK: usize = 1024;
-    let has_any = |block: &[f32]| block.iter().fold(false, |any, x| any | !x.is_finite());
-    let block = numbers.chunks(BLOCK).position(has_any)?;
-    let rest = &numbers[block * BLOCK..];
-    let within = rest.iter().position(|number| !number.is_finite())?;
-    Some(block * BLOCK + within)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Wanted;
-
-    #[test]
-    fn the_first_number_that_is_not_finite_is_found() {
-        let mut numbers = vec![0.5; 5000];
-        assert_eq!(first_not_finite(&numbers), None);
-        numbers[4999] = f32::NAN;
-        assert_eq!(first_not_finite(&numbers), Some(4999));
-        numbers[1024] = f32::NEG_INFINITY;
-        assert_eq!(first_not_finite(&numbers), Some(1024));
-        numbers[1023] = f32::INFINITY;
-        assert_eq!(first_not_finite(&numbers), Some(1023));
-        assert_eq!(first_not_finite(&[]), None);
-    }
-
-    #[test]
-    fn lost_logits_are_laid_at_the_right_slots() {
-        let part = |slot, tokens, wanted| Part {
-            slot,
-            tokens,
-            wanted,
-        };
-        let parts = [
-            part(5, &[1, 2, 3], Wanted::All),
-            part(1, &[1], Wanted::Nothing),
-            part(2, &[1, 2], Wanted::Last),
-            part(0, &[1], Wanted::Last),
-        ];
-        let lost_with = |row: usize| {
-            let mut logits = vec![0.0; 5 * 4];
-            logits[row * 4 + 3] = f32::NAN;
-            lost_slots(&parts, &logits, 4)
-        };
-        assert_eq!([0, 1, 2].map(lost_with), [[5], [5], [5]]);
-        assert_eq!([3, 4].map(lost_with), [[2], [0]]);
-        assert!(lost_slots(&parts, &[0.0; 20], 4).is_empty());
     }
 }

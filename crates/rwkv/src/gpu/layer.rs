@@ -1,17 +1,17 @@
 //! The steps of a layer: 8 dispatches of time mixing, 6 if no sequence has more than one token, and 3 of channel mixing, and one
-//! more for each encoding beyond the first among the matrices that are multiplied together.
+//! more for each encoding beyond the first among the matrices that are multiplied together. What lies between the low-rank products
+//! and the last one of time mixing is in `recurrence`.
 
 use bytemuck::bytes_of;
-use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
-use thalweg_shaders::kernels::{
-    Epilogue, HIDDEN_SCALE, NormMix, NormMixParams, Number, RemovalKey, Slot, TimeMixParams,
-};
+use thalweg_gpu::{Binding, Buffer, Workgroups};
+use thalweg_shaders::kernels::{Epilogue, HIDDEN_SCALE, NormMix, NormMixParams, Number, Slot};
 
 use super::activations::{Activations, Pair, padded};
 use super::arrangement::Sequences;
+use super::log::Noting;
 use super::products::{Operands, Product, Rows};
 use super::recorder::{Operation, Recorder};
-use super::states::DeviceStates;
+use super::states::{Branch, DeviceStates};
 use super::weights::{Layer, Vector};
 use crate::{Error, Hyperparameters};
 
@@ -23,8 +23,16 @@ pub(super) struct LayerStep<'a> {
     pub(super) index: usize,
     pub(super) buffers: &'a Activations,
     pub(super) states: &'a DeviceStates,
-    /// How many sequences there may be.
-    pub(super) sequences: Sequences,
+    pub(super) reading: Reading<'a>,
+}
+
+/// What the rows of a step are to their sequences.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reading<'a> {
+    /// What comes next, in as many sequences as there may be. The states move on.
+    Tokens(Sequences),
+    /// What perhaps comes next. The states stay, and a log notes what they would become.
+    Guesses(Noting<'a>),
 }
 
 impl LayerStep<'_> {
@@ -42,9 +50,8 @@ impl LayerStep<'_> {
 
     /// Time mixing up to its last product.
     pub(super) fn time_mix_branch(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        let shifts = self.states.att_shifts();
         let norm = [Vector::AttNormWeight, Vector::AttNormBias];
-        self.norm_mix(recorder, norm, &Vector::ATT_MIXES, shifts)?;
+        self.norm_mix(recorder, norm, &Vector::ATT_MIXES, Branch::TimeMix)?;
         self.projections(recorder)?;
         self.low_rank_products(recorder)?;
         self.recurrence(recorder)
@@ -63,9 +70,8 @@ impl LayerStep<'_> {
     /// Channel mixing up to its last product.
     pub(super) fn channel_mix_branch(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
         let buffers = self.buffers;
-        let shifts = self.states.ffn_shifts();
         let norm = [Vector::FfnNormWeight, Vector::FfnNormBias];
-        self.norm_mix(recorder, norm, &[Vector::MixFfn], shifts)?;
+        self.norm_mix(recorder, norm, &[Vector::MixFfn], Branch::ChannelMix)?;
         let key = Product {
             epilogue: Epilogue::ReluSquared,
             ..Product::new(&self.weights.ffn_key, self.mixture(0), self.ffn_rows())
@@ -116,7 +122,7 @@ impl LayerStep<'_> {
         recorder: &mut Recorder<'_>,
         [weight, bias]: [Vector; 2],
         mixes: &[Vector],
-        shifts: Binding<'_>,
+        branch: Branch,
     ) -> Result<(), Error> {
         let width = self.hp.width as u32 / 4;
         let params = NormMixParams {
@@ -129,20 +135,29 @@ impl LayerStep<'_> {
             shift: self.index as u32 * width,
             slot_stride: self.hp.layers as u32 * width,
         };
-        let bindings = [
+        let mut bindings = vec![
             self.buffers.rows(),
             Binding::Uniform(bytes_of(&params)),
             self.weights.vectors(),
             Binding::Buffer(&self.buffers.x),
             Binding::Buffer(&self.buffers.mixes),
-            shifts,
+            self.states.shifts(branch),
             self.buffers.links(),
         ];
-        let mixes = mixes.len() as u32;
-        let output = recorder.shape.operand();
-        let workgroups = NormMix { mixes, output }.workgroups(recorder.shape.tokens());
-        let work = recorder.row_work(self.hp.width * (1 + mixes as usize));
-        let operation = Operation::NormMix { mixes };
+        if let Reading::Guesses(noting) = &self.reading {
+            bindings.extend(noting.shifts(branch));
+        }
+        let kernel = NormMix {
+            mixes: mixes.len() as u32,
+            output: recorder.shape.operand(),
+            guessed: matches!(self.reading, Reading::Guesses(_)),
+        };
+        let workgroups = kernel.workgroups(recorder.shape.tokens());
+        let work = recorder.row_work(self.hp.width * (1 + mixes.len()));
+        let operation = Operation::NormMix {
+            mixes: kernel.mixes,
+            guessed: kernel.guessed,
+        };
         recorder.dispatch(operation, &bindings, Workgroups::Grid(workgroups), work)
     }
 
@@ -245,86 +260,6 @@ impl LayerStep<'_> {
         let hidden = buffers.hidden_as(recorder.shape.operand());
         let operands = self.operands(hidden, &buffers.mixed, Number::F32);
         recorder.products(operands, &halves)
-    }
-
-    /// The removal key, the recurrence, the readout.
-    fn recurrence(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        if self.sequences.longer > 0 {
-            self.longer_recurrence(recorder)?;
-        }
-        if self.sequences.single > 0 {
-            self.single_recurrence(recorder)?;
-        }
-        Ok(())
-    }
-
-    /// Of sequences with several tokens: row by row, then sequence by sequence, then row by row.
-    fn longer_recurrence(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        let buffers = self.buffers;
-        let (width, tokens) = (self.hp.width as u32, recorder.shape.tokens());
-        let params = self.time_mix_params();
-        let (rows, params) = (buffers.longer_rows(), Binding::Uniform(bytes_of(&params)));
-        let vectors = self.weights.vectors();
-        let (mixed, y) = (Binding::Buffer(&buffers.mixed), Binding::Buffer(&buffers.y));
-
-        let work = recorder.row_work(4 * self.hp.width);
-        let grid = Workgroups::Grid(RemovalKey.workgroups(width, tokens));
-        let bindings = [rows, params, vectors, mixed];
-        recorder.dispatch(Operation::RemovalKey, &bindings, grid, work)?;
-
-        let states = self.states.wkv(self.index);
-        let (heads, sequences) = (self.hp.heads as u32, self.sequences.longer);
-        let grid = Workgroups::Grid(recorder.recurrence().workgroups(heads, sequences));
-        let bindings = [buffers.sequences(), params, mixed, states, y];
-        let updates = self.state_work(tokens, sequences);
-        recorder.dispatch(Operation::Wkv7, &bindings, grid, updates + work)?;
-
-        let gated = Binding::Buffer(&buffers.gated);
-        let grid = Workgroups::Grid(recorder.readout().workgroups(width, tokens));
-        let bindings = [rows, params, vectors, mixed, y, gated];
-        recorder.dispatch(Operation::Readout, &bindings, grid, work)
-    }
-
-    /// Of sequences with one token, in one dispatch.
-    fn single_recurrence(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        let (buffers, sequences) = (self.buffers, self.sequences.single);
-        let params = self.time_mix_params();
-        let bindings = [
-            buffers.single_rows(),
-            Binding::Uniform(bytes_of(&params)),
-            self.weights.vectors(),
-            Binding::Buffer(&buffers.mixed),
-            buffers.links(),
-            self.states.wkv(self.index),
-            Binding::Buffer(&buffers.gated),
-        ];
-        let step = recorder.head_step();
-        let grid = Workgroups::Grid(step.workgroups(self.hp.heads as u32, sequences));
-        let work = self.state_work(sequences, sequences);
-        recorder.dispatch(Operation::HeadStep, &bindings, grid, work)
-    }
-
-    /// The work of taking the states of so many sequences through so many tokens in all.
-    fn state_work(&self, tokens: u32, sequences: u32) -> Work {
-        let state_numbers = (self.hp.width * self.hp.head_size) as f64;
-        Work {
-            flops: 10.0 * state_numbers * f64::from(tokens),
-            bytes: 8.0 * state_numbers * f64::from(sequences),
-        }
-    }
-
-    fn time_mix_params(&self) -> TimeMixParams {
-        let vec4 = |vector| self.weights.vec4(vector);
-        TimeMixParams {
-            slot_stride: (self.buffers.capacity * self.hp.width / 4) as u32,
-            width: self.hp.width as u32 / 4,
-            value_slot: self.value_slot() as u32,
-            k_k: vec4(Vector::RemovalKey),
-            k_a: vec4(Vector::KeyScale),
-            r_k: vec4(Vector::Bonus),
-            norm_weight: vec4(Vector::GroupNormWeight),
-            norm_bias: vec4(Vector::GroupNormBias),
-        }
     }
 
     /// Layer 0's values are the first values.

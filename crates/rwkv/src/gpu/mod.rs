@@ -2,20 +2,24 @@
 //!
 //! [`GpuModel`] holds the weights (`weights`, laid out by `storage`, brought there by `upload`); a [`GpuBatch`] holds what
 //! several sequences need: their states (`states`), the intermediate results (`activations`), and the `plans`, which `recorder`
-//! makes of the steps of `layer`, `ends` and `products`, or for one token of `decode`. `arrangement` says which row of a step
-//! is whose, and `sampling` chooses tokens in the slots. A [`GpuSession`] is a batch of one sequence.
+//! makes of the steps of `layer`, `recurrence`, `ends` and `products`, or for one token of `decode`. `arrangement` says which row
+//! of a step is whose, and `sampling` chooses tokens in the slots. `verify` has guessed tokens be read, whose effect on the states lies
+//! in the `log` until it is clear which are right. A [`GpuSession`] is a batch of one sequence.
 
 mod activations;
 mod arrangement;
 mod batch;
 mod decode;
 mod ends;
+mod finite;
 mod knobs;
 mod layer;
+mod log;
 mod model;
 mod plans;
 mod products;
 mod recorder;
+mod recurrence;
 mod sampling;
 pub mod selftest;
 mod session;
@@ -25,6 +29,7 @@ mod taps;
 mod tuning;
 mod tuning_key;
 mod upload;
+mod verify;
 mod weights;
 
 pub use batch::GpuBatch;

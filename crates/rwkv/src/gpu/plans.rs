@@ -7,7 +7,8 @@ use super::activations::Activations;
 use super::arrangement::{Arrangement, Sequences};
 use super::batch::GpuBatch;
 use super::decode::TokenStep;
-use super::layer::LayerStep;
+use super::layer::{LayerStep, Reading};
+use super::log::StateLog;
 use super::model::GpuModel;
 use super::recorder::{MatmulKind, Recorder, Shape};
 use super::sampling::Finding;
@@ -28,6 +29,24 @@ pub(super) enum Step {
     Head(Shape),
     /// A token from logits that the host has written.
     Choice(Finding),
+    /// Guesses through all layers, and a token after each.
+    Verify {
+        shape: Shape,
+        guessing: Guessing,
+        head: Shape,
+        finding: Finding,
+    },
+    /// What is due of guesses.
+    Settle(Guessing),
+}
+
+/// What a plan is to the log of guesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Guessing {
+    /// The half that it notes in; it does what is due of the other one.
+    pub(super) half: usize,
+    /// How many sequences there may be.
+    pub(super) sequences: u32,
 }
 
 /// What a step makes of the tokens that have passed the layers.
@@ -92,17 +111,19 @@ impl GpuBatch {
 
     /// Room for these sequences, in sizes so few that plans serve many mixtures.
     fn planned(&self, sequences: Sequences) -> Sequences {
-        // The next power of four.
-        let room = |count: u32| match count {
-            0 => 0,
-            _ => count.next_power_of_two() << (count.next_power_of_two().ilog2() % 2),
-        };
         let Sequences { longer, single } = sequences;
         let most = self.buffers.capacity as u32;
         Sequences {
             longer: room(longer).min(most),
             single: room(single).min(most),
         }
+    }
+
+    /// Likewise room for sequences that guess, no more than the log has rows.
+    pub(super) fn guessing(&self, half: usize, sequences: usize) -> Guessing {
+        let most = self.log.as_ref().map_or(0, StateLog::rows) as u32;
+        let sequences = room(sequences as u32).min(most);
+        Guessing { half, sequences }
     }
 
     pub(super) fn plan(&mut self, step: Step) -> Result<&Plan, Error> {
@@ -124,8 +145,8 @@ impl GpuBatch {
             options,
         } = &*self.model;
         let shape = match step {
-            Step::Token { .. } | Step::Choice(_) => ONE,
-            Step::Layers { shape, .. } | Step::Head(shape) => shape,
+            Step::Token { .. } | Step::Choice(_) | Step::Settle(_) => ONE,
+            Step::Layers { shape, .. } | Step::Head(shape) | Step::Verify { shape, .. } => shape,
         };
         let label = format!("a step of up to {} tokens", shape.tokens());
         let mut recorder = Recorder::new(context, shape, *options, &label);
@@ -139,7 +160,7 @@ impl GpuBatch {
                 sequences, output, ..
             } => {
                 recorder.embed(hp, &weights.ends, &self.buffers)?;
-                self.record_layers(&mut recorder, sequences)?;
+                self.record_layers(&mut recorder, Reading::Tokens(sequences))?;
                 output
             }
             Step::Head(shape) => {
@@ -148,6 +169,22 @@ impl GpuBatch {
             }
             Step::Choice(finding) => {
                 self.record_choice(&mut recorder, ONE, finding)?;
+                Output::Nothing
+            }
+            Step::Verify {
+                guessing,
+                head,
+                finding,
+                ..
+            } => {
+                recorder.embed(hp, &weights.ends, &self.buffers)?;
+                self.record_guesses(&mut recorder, guessing)?;
+                self.record_head(&mut recorder, head)?;
+                self.record_guessed_choice(&mut recorder, head, guessing, finding)?;
+                Output::Nothing
+            }
+            Step::Settle(guessing) => {
+                self.record_settling(&mut recorder, guessing)?;
                 Output::Nothing
             }
         };
@@ -179,13 +216,13 @@ impl GpuBatch {
         Ok(())
     }
 
-    fn record_layers(
+    pub(super) fn record_layers(
         &self,
         recorder: &mut Recorder<'_>,
-        sequences: Sequences,
+        reading: Reading<'_>,
     ) -> Result<(), Error> {
         for index in 0..self.model.hp.layers {
-            let step = self.layer_step(index, sequences);
+            let step = self.layer_step(index, reading);
             step.time_mix(recorder)?;
             step.channel_mix(recorder)?;
         }
@@ -228,6 +265,26 @@ impl GpuBatch {
         }
     }
 
+    fn record_guessed_choice(
+        &self,
+        recorder: &mut Recorder<'_>,
+        shape: Shape,
+        guessing: Guessing,
+        finding: Finding,
+    ) -> Result<(), Error> {
+        let (Some(sampler), Some(log)) = (&self.sampler, &self.log) else {
+            return Ok(());
+        };
+        let noting = log.noting(guessing.half, guessing.sequences);
+        let rows = self.rows_of_guesses(shape);
+        sampler.record_guesses(recorder, &self.buffers, rows, &noting, finding)
+    }
+
+    /// The rows that a plan of this shape chooses tokens for if they are guesses.
+    pub(super) fn rows_of_guesses(&self, shape: Shape) -> u32 {
+        self.rows_of(shape, self.log.as_ref().map_or(0, StateLog::rows))
+    }
+
     /// The rows that a plan of this shape chooses tokens for.
     pub(super) fn rows_of_choice(&self, shape: Shape) -> u32 {
         self.rows_of(shape, self.states.slots())
@@ -237,7 +294,7 @@ impl GpuBatch {
         shape.tokens().min(most as u32)
     }
 
-    pub(super) fn layer_step(&self, index: usize, sequences: Sequences) -> LayerStep<'_> {
+    pub(super) fn layer_step<'a>(&'a self, index: usize, reading: Reading<'a>) -> LayerStep<'a> {
         let GpuModel { hp, weights, .. } = &*self.model;
         LayerStep {
             hp,
@@ -245,7 +302,7 @@ impl GpuBatch {
             index,
             buffers: &self.buffers,
             states: &self.states,
-            sequences,
+            reading,
         }
     }
 
@@ -257,6 +314,14 @@ impl GpuBatch {
     /// The shape of plan that makes so many rows of logits.
     pub(super) fn head_shape(&self, rows: usize) -> Shape {
         fitting_shape(rows, self.buffers.head_capacity, self.model.matmul())
+    }
+}
+
+/// The next power of four.
+fn room(count: u32) -> u32 {
+    match count {
+        0 => 0,
+        _ => count.next_power_of_two() << (count.next_power_of_two().ilog2() % 2),
     }
 }
 

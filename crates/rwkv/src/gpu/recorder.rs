@@ -75,7 +75,7 @@ pub(super) struct Recorder<'c> {
 pub(super) enum Operation {
     Embedding(Encoding),
     LayerNorm(kernels::LayerNorm),
-    NormMix { mixes: u32 },
+    NormMix { mixes: u32, guessed: bool },
     Matvec(kernels::Matvec),
     Matmul(kernels::Matmul),
     MatmulDot4(kernels::MatmulDot4),
@@ -85,9 +85,11 @@ pub(super) enum Operation {
     AddParts(kernels::AddParts),
     RemovalKey,
     Wkv7,
+    Wkv7Replay,
     Readout,
     HeadStep,
     Sample(kernels::SamplePass),
+    SampleGuesses(kernels::GuessPass),
 }
 
 impl<'c> Recorder<'c> {
@@ -165,9 +167,10 @@ impl<'c> Recorder<'c> {
         Ok(match *operation {
             Operation::Embedding(encoding) => kernels::Embedding { encoding }.kernel(),
             Operation::LayerNorm(norm) => norm.kernel(),
-            Operation::NormMix { mixes } => kernels::NormMix {
+            Operation::NormMix { mixes, guessed } => kernels::NormMix {
                 mixes,
                 output: self.shape.operand(),
+                guessed,
             }
             .kernel(),
             Operation::AddParts(ref parts) => parts.kernel(),
@@ -179,9 +182,11 @@ impl<'c> Recorder<'c> {
             Operation::TimeMixStep(ref step) => step.kernel(),
             Operation::RemovalKey => kernels::RemovalKey.kernel(),
             Operation::Wkv7 => self.recurrence().kernel(),
+            Operation::Wkv7Replay => kernels::Wkv7Replay.kernel(),
             Operation::Readout => self.readout().kernel(),
             Operation::HeadStep => self.head_step().kernel(),
             Operation::Sample(pass) => pass.kernel(),
+            Operation::SampleGuesses(pass) => pass.kernel(),
         }?)
     }
 }

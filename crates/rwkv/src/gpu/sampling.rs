@@ -1,14 +1,14 @@
 //! Choosing tokens on the device: what the sampler's passes work on, and how they are told about the slots.
 
+mod passes;
+
 use bytemuck::{Zeroable, bytes_of, cast_slice};
-use thalweg_gpu::{Binding, Buffer, Context, Limits, PlanBuilder, ReadBuffer, Work, Workgroups};
+use thalweg_gpu::{Buffer, Context, Limits, PlanBuilder, ReadBuffer};
 use thalweg_shaders::kernels::{Rows, SampleParams, SamplePass};
 use thalweg_shaders::{
     MAX_SAMPLED_VOCAB, NO_TOKEN, NoToken, SampleBias, SampleCount, SampleReport, SampleRow,
 };
 
-use super::activations::Activations;
-use super::recorder::{Operation, Recorder};
 use crate::{Chosen, Error, Hyperparameters, Sampling};
 
 /// Most steps of a loop: at 50 ms a loop, models of more than 5,000 tokens a second would gain from more.
@@ -31,26 +31,34 @@ pub(super) struct Finding {
 pub(super) struct DeviceSampler {
     params: SampleParams,
     vocab: usize,
-    /// How many rows there are, then a [`SampleRow`] for each.
-    rows: Buffer,
+    scratch: Scratch,
     /// The biases of all slots, one after the other.
     biases: Buffer,
     /// [`SampleCount`] `[slots, 1 + vocab]`.
     counts: Buffer,
     /// Those of one slot on their way to another.
     counts_on_their_way: Buffer,
-    /// `[slots, vocab]`
-    keys: Buffer,
-    work: Buffer,
-    /// [`SampleReport`] `[slots]`
-    reports: Buffer,
-    /// Tokens of a loop, `[steps, rows]`, for the host.
+    /// Tokens of a loop, `[steps, rows]`, for the host; or of more rows in one step.
     tokens_read: ReadBuffer,
     /// Likewise reports.
     reports_read: ReadBuffer,
     slots: Vec<SlotSampling>,
     /// Whether the biases on the device are those of the slots.
     has_biases: bool,
+}
+
+/// What each row of a run takes: a row a slot, or more of them where tokens are guessed.
+#[derive(Debug)]
+struct Scratch {
+    /// How many rows there are, then a [`SampleRow`] for each.
+    rows: Buffer,
+    /// `[rows, vocab]`
+    keys: Buffer,
+    work: Buffer,
+    /// [`SampleReport`] `[rows]`
+    reports: Buffer,
+    /// The tokens of rows that are guesses, which must not lie where the rows' own do.
+    drawn: Buffer,
 }
 
 /// How the tokens of a slot are chosen.
@@ -93,21 +101,23 @@ impl DeviceSampler {
         Ok(DeviceSampler {
             params,
             vocab: hp.vocab,
-            rows: buffer(
-                "settings",
-                SETTINGS_OFFSET + count * size_of::<SampleRow>() as u64,
-            )?,
+            scratch: Scratch::new(context, hp.vocab, slots)?,
             biases: buffer("biases", size_of::<SampleBias>() as u64)?,
             counts: buffer("counts", count * counts_bytes(hp.vocab))?,
             counts_on_their_way: buffer("counts on their way", counts_bytes(hp.vocab))?,
-            keys: buffer("keys", count * 4 * hp.vocab as u64)?,
-            work: buffer("work", count * SamplePass::WORK_BYTES)?,
-            reports: buffer("reports", count * size_of::<SampleReport>() as u64)?,
             tokens_read: read("tokens", size_of::<u32>())?,
             reports_read: read("reports", size_of::<SampleReport>())?,
             slots: std::iter::repeat_with(one).take(slots).collect(),
             has_biases: true,
         })
+    }
+
+    /// Has runs have so many rows, which are no fewer than there are slots, no more than there are logits of, and no more than steps
+    /// of a loop. The plans made before cannot be used any more.
+    pub(super) fn make_room(&mut self, context: &Context, rows: usize) -> Result<(), Error> {
+        let rows = rows.max(self.slots.len());
+        self.scratch = Scratch::new(context, self.vocab, rows)?;
+        Ok(())
     }
 
     /// Chooses the slot's tokens in this way, with none counted.
@@ -149,8 +159,8 @@ impl DeviceSampler {
         }
     }
 
-    /// Tells the device whose tokens the next run chooses, in the order of the rows. Says whether the plans made before
-    /// cannot be used any more.
+    /// Tells the device whose tokens the next run chooses, in the order of the rows. All rows of a slot but its first are guesses.
+    /// Says whether the plans made before cannot be used any more.
     pub(super) fn write(&mut self, context: &Context, slots: &[usize]) -> Result<bool, Error> {
         let is_rebound = self.write_biases(context)?;
         for &slot in slots {
@@ -170,12 +180,16 @@ impl DeviceSampler {
             Some(first)
         });
         let firsts: Vec<usize> = firsts.collect();
-        let row = |slot: &usize| self.slots[*slot].sampling.row_in(*slot, firsts[*slot]);
-        let rows: Vec<SampleRow> = slots.iter().map(row).collect();
+        let row = |&slot: &usize| self.slots[slot].sampling.row_in(slot, firsts[slot]);
+        let rows = slots.chunk_by(|a, b| a == b).flat_map(|of_slot| {
+            let rows = of_slot.iter().zip(0..);
+            rows.map(|(slot, guessed)| row(slot).with_guessed(guessed))
+        });
+        let rows: Vec<SampleRow> = rows.collect();
         let mut bytes = bytes_of(&count).to_vec();
         bytes.resize(SETTINGS_OFFSET as usize, 0);
         bytes.extend_from_slice(cast_slice(&rows));
-        context.write(&self.rows, 0, &bytes)?;
+        context.write(&self.scratch.rows, 0, &bytes)?;
         Ok(is_rebound)
     }
 
@@ -199,77 +213,6 @@ impl DeviceSampler {
             context.write(&self.biases, 0, &list)?;
         }
         Ok(is_rebound)
-    }
-
-    /// Chooses a token for each of up to so many rows of logits, writes them where the next step reads its tokens, and
-    /// collects them for the host.
-    pub(super) fn record(
-        &self,
-        recorder: &mut Recorder<'_>,
-        buffers: &Activations,
-        rows: u32,
-        finding: Finding,
-    ) -> Result<(), Error> {
-        let passes: &[SamplePass] = match finding.draws {
-            true => &SamplePass::ALL,
-            false => &[SamplePass::Scores, SamplePass::Draw],
-        };
-        let numbers = f64::from(rows) * self.vocab as f64;
-        let work = Work {
-            flops: 10.0 * numbers,
-            bytes: 12.0 * numbers,
-        };
-        for &pass in passes {
-            let bindings = self.bindings(pass, buffers);
-            let workgroups = Workgroups::Grid(pass.workgroups(&self.params, rows));
-            recorder.dispatch(Operation::Sample(pass), &bindings, workgroups, work)?;
-        }
-        let plan = recorder.plan();
-        match finding.reports {
-            true => plan.collect(&self.reports, 0, &self.reports_read, report_bytes(rows)),
-            false => {
-                let (tokens, offset) = buffers.token_place();
-                plan.collect(tokens, offset, &self.tokens_read, 4 * u64::from(rows));
-            }
-        }
-        Ok(())
-    }
-
-    fn bindings<'a>(&'a self, pass: SamplePass, buffers: &'a Activations) -> Vec<Binding<'a>> {
-        let DeviceSampler {
-            params,
-            rows,
-            biases,
-            counts,
-            keys,
-            work,
-            reports,
-            ..
-        } = self;
-        let part = |offset: u64, bytes: u64| Binding::Part {
-            buffer: rows,
-            offset,
-            bytes,
-        };
-        let mut bindings = vec![
-            part(0, size_of::<Rows>() as u64),
-            Binding::Uniform(bytes_of(params)),
-            part(SETTINGS_OFFSET, rows.bytes() - SETTINGS_OFFSET),
-        ];
-        match pass {
-            SamplePass::Scores => {
-                let scored = [&buffers.logits, biases, counts, keys, work];
-                bindings.extend(scored.map(Binding::Buffer));
-            }
-            SamplePass::Histogram | SamplePass::Gather => {
-                bindings.extend([keys, work].map(Binding::Buffer));
-            }
-            SamplePass::Draw => {
-                bindings.extend([keys, work, counts].map(Binding::Buffer));
-                bindings.extend([buffers.tokens(), Binding::Buffer(reports)]);
-            }
-        }
-        bindings
     }
 
     /// What a run repeated so many times chose for these slots, `[times, slots]`; `rows` are those that its plan has room for.
@@ -301,6 +244,22 @@ impl DeviceSampler {
         Ok(cut_at_failures(
             rows.map(|row| row[..slots.len()].iter().map(chosen)),
         ))
+    }
+}
+
+impl Scratch {
+    fn new(context: &Context, vocab: usize, rows: usize) -> Result<Scratch, Error> {
+        let count = rows as u64;
+        let buffer =
+            |label: &str, bytes: u64| context.buffer(&format!("the sampler ({label})"), bytes);
+        let settings_bytes = SETTINGS_OFFSET + count * size_of::<SampleRow>() as u64;
+        Ok(Scratch {
+            rows: buffer("settings", settings_bytes)?,
+            keys: buffer("keys", count * 4 * vocab as u64)?,
+            work: buffer("work", count * SamplePass::WORK_BYTES)?,
+            reports: buffer("reports", count * size_of::<SampleReport>() as u64)?,
+            drawn: buffer("drawn tokens", 4 * count)?,
+        })
     }
 }
 
@@ -353,10 +312,6 @@ fn cut_at_failures(
 
 fn counts_bytes(vocab: usize) -> u64 {
     ((1 + vocab) * size_of::<SampleCount>()) as u64
-}
-
-fn report_bytes(rows: u32) -> u64 {
-    u64::from(rows) * size_of::<SampleReport>() as u64
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use thalweg_gpu::DispatchTime;
 
 use super::GpuModel;
 use super::arrangement::Arrangement;
-use super::batch::{GpuBatch, first_not_finite};
+use super::batch::GpuBatch;
+use super::finite::first_not_finite;
 use super::plans::Step;
 use crate::{Batch, Error, Hyperparameters, Part, Session, State, Wanted};
 

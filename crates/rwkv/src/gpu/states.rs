@@ -1,6 +1,8 @@
 //! The states of several sequences on the device, each in a slot.
 
-use thalweg_gpu::{Binding, Buffer, Context, Limits, PlanBuilder};
+use std::collections::HashMap;
+
+use thalweg_gpu::{Binding, Buffer, Context, Limits, Plan, PlanBuilder};
 
 use crate::{Error, Hyperparameters, State};
 
@@ -18,11 +20,20 @@ pub(super) struct DeviceStates {
     /// The state of one slot on its way to another or to the host, as [`State`] has it: a buffer cannot be copied into
     /// itself.
     packed: Buffer,
+    /// The ways taken so far.
+    ways: HashMap<Way, Plan>,
     slots: usize,
     /// Bytes of one slot's shifts of one kind.
     shift_bytes: u64,
     /// Bytes of one slot's matrices of one layer.
     wkv_bytes: u64,
+}
+
+/// Where a state goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Way {
+    OutOfSlot(usize),
+    IntoSlot(usize),
 }
 
 /// One of the slots.
@@ -34,7 +45,7 @@ pub(super) struct SlotState<'a> {
 
 /// The two branches of a layer, in the order of their shifts.
 #[derive(Debug, Clone, Copy)]
-enum Branch {
+pub(super) enum Branch {
     TimeMix,
     ChannelMix,
 }
@@ -69,6 +80,7 @@ impl DeviceStates {
             ],
             wkv: (0..hp.layers).map(wkv).collect::<Result<_, _>>()?,
             packed: buffer("one on its way", 1, State::bytes(hp))?,
+            ways: HashMap::new(),
             slots,
             shift_bytes,
             wkv_bytes,
@@ -79,14 +91,23 @@ impl DeviceStates {
         self.slots
     }
 
-    /// The shifts of time mixing in all slots and layers.
-    pub(super) fn att_shifts(&self) -> Binding<'_> {
-        Binding::Buffer(&self.shifts[Branch::TimeMix as usize])
+    /// The shifts of a branch in all slots and layers.
+    pub(super) fn shifts(&self, branch: Branch) -> Binding<'_> {
+        Binding::Buffer(&self.shifts[branch as usize])
     }
 
-    /// The shifts of channel mixing in all slots and layers.
-    pub(super) fn ffn_shifts(&self) -> Binding<'_> {
-        Binding::Buffer(&self.shifts[Branch::ChannelMix as usize])
+    /// Has a slot's shifts be a row of these, which are `[rows, layers, width]` each.
+    pub(super) fn take_shifts(
+        &self,
+        plan: &mut PlanBuilder<'_>,
+        slot: usize,
+        from: &[Buffer; 2],
+        row: usize,
+    ) {
+        let [row, slot] = [row, slot].map(|index| index as u64 * self.shift_bytes);
+        for (from, shifts) in from.iter().zip(&self.shifts) {
+            plan.copy(from, row, shifts, slot, self.shift_bytes);
+        }
     }
 
     /// The matrices of a layer in all slots.
@@ -99,12 +120,12 @@ impl DeviceStates {
     }
 
     pub(super) fn read(
-        &self,
+        &mut self,
         context: &Context,
         hp: &Hyperparameters,
         slot: usize,
     ) -> Result<State, Error> {
-        self.pack(context, slot)?;
+        self.send(context, Way::OutOfSlot(slot))?;
         let mut state = State::zeros(hp);
         let [att, ffn, wkv] = self.places();
         context.read(&self.packed, att, &mut state.att_shift)?;
@@ -113,38 +134,47 @@ impl DeviceStates {
         Ok(state)
     }
 
-    pub(super) fn write(&self, context: &Context, slot: usize, state: &State) -> Result<(), Error> {
+    pub(super) fn write(
+        &mut self,
+        context: &Context,
+        slot: usize,
+        state: &State,
+    ) -> Result<(), Error> {
         let [att, ffn, wkv] = self.places();
         context.write(&self.packed, att, &state.att_shift)?;
         context.write(&self.packed, ffn, &state.ffn_shift)?;
         context.write(&self.packed, wkv, &state.wkv)?;
-        self.unpack(context, slot)
+        self.send(context, Way::IntoSlot(slot))
     }
 
-    pub(super) fn copy(&self, context: &Context, from: usize, to: usize) -> Result<(), Error> {
-        self.pack(context, from)?;
-        self.unpack(context, to)
+    pub(super) fn copy(&mut self, context: &Context, from: usize, to: usize) -> Result<(), Error> {
+        self.send(context, Way::OutOfSlot(from))?;
+        self.send(context, Way::IntoSlot(to))
     }
 
-    pub(super) fn clear(&self, context: &Context, slot: usize) -> Result<(), Error> {
+    pub(super) fn clear(&mut self, context: &Context, slot: usize) -> Result<(), Error> {
         context.clear(&self.packed)?;
-        self.unpack(context, slot)
+        self.send(context, Way::IntoSlot(slot))
     }
 
-    fn pack(&self, context: &Context, slot: usize) -> Result<(), Error> {
-        let mut plan = PlanBuilder::new(context, "taking a state out of its slot");
-        for (buffer, offset, place, bytes) in self.pieces(slot) {
-            plan.copy(buffer, offset, &self.packed, place, bytes);
+    fn send(&mut self, context: &Context, way: Way) -> Result<(), Error> {
+        if !self.ways.contains_key(&way) {
+            let plan = self.plan(context, way)?;
+            self.ways.insert(way, plan);
         }
-        Ok(plan.build()?.run(context)?)
+        Ok(self.ways[&way].run(context)?)
     }
 
-    fn unpack(&self, context: &Context, slot: usize) -> Result<(), Error> {
-        let mut plan = PlanBuilder::new(context, "putting a state into its slot");
+    fn plan(&self, context: &Context, way: Way) -> Result<Plan, Error> {
+        let mut plan = PlanBuilder::new(context, "a state on its way");
+        let (Way::OutOfSlot(slot) | Way::IntoSlot(slot)) = way;
         for (buffer, offset, place, bytes) in self.pieces(slot) {
-            plan.copy(&self.packed, place, buffer, offset, bytes);
+            match way {
+                Way::OutOfSlot(_) => plan.copy(buffer, offset, &self.packed, place, bytes),
+                Way::IntoSlot(_) => plan.copy(&self.packed, place, buffer, offset, bytes),
+            }
         }
-        Ok(plan.build()?.run(context)?)
+        Ok(plan.build()?)
     }
 
     /// What a slot consists of: buffer, offset in it, place in the packed state, bytes.
@@ -230,7 +260,7 @@ impl<'a> SlotState<'a> {
     }
 }
 
-fn shift_bytes(hp: &Hyperparameters) -> u64 {
+pub(super) fn shift_bytes(hp: &Hyperparameters) -> u64 {
     4 * (hp.layers * hp.width) as u64
 }
 

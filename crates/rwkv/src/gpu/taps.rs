@@ -5,7 +5,7 @@ use thalweg_shaders::kernels::{Rows, Slot};
 
 use super::GpuSession;
 use super::arrangement::Arrangement;
-use super::layer::LayerStep;
+use super::layer::{LayerStep, Reading};
 use super::recorder::Recorder;
 use super::session::part;
 use super::weights::Vector;
@@ -37,7 +37,7 @@ impl GpuSession {
             recorder.embed(&self.model().hp, &self.model().weights.ends, &batch.buffers)
         })?;
         for index in 0..self.model().hp.layers {
-            let step = batch.layer_step(index, rows.sequences());
+            let step = batch.layer_step(index, Reading::Tokens(rows.sequences()));
             self.tap_layer(&step, tokens.len(), taps)?;
         }
         Ok(())

@@ -16,6 +16,7 @@ mod one_token;
 mod refusals;
 mod sampling;
 mod tuning;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

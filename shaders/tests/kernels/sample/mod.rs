@@ -3,6 +3,7 @@
 mod cases;
 mod device;
 mod edges;
+mod guesses;
 mod reference;
 mod statistics;
 
