@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use thalweg_rwkv::Place;
+
 use crate::StateFault;
 
 /// An error of generation or measurement.
@@ -86,11 +88,14 @@ pub enum Error {
     },
     /// The model ran into infinities in this sequence.
     #[error(
-        "the numbers of the sequence became infinite or undefined after {read} of its tokens, expected finite numbers; check the model with --check-tensors, or start from another state"
+        "the numbers of the sequence became infinite or undefined in {place}, after {read} of its tokens, expected finite numbers; check the model with --check-tensors, or start from another state"
     )]
     Runaway {
         /// Tokens that were read before, those of its start state not counted.
         read: usize,
+        /// The first part of the model where such numbers are seen; see
+        /// [`State::first_not_finite`](thalweg_rwkv::State::first_not_finite).
+        place: Place,
     },
     /// A step failed, and with it all requests that were running.
     #[error("the requests that were running have failed: {0}; submit them again")]

@@ -62,7 +62,7 @@ impl<B: Batch> Engine<B> {
             if let Some(logits) = self.begin(slot)? {
                 match self.batch.choose(slot, &logits)? {
                     Some(chosen) => self.arrive(slot, chosen)?,
-                    None => self.fail(slot, Error::Runaway { read: 0 })?,
+                    None => self.fail_runaway(slot, 0)?,
                 }
             }
         }
@@ -145,7 +145,7 @@ impl<B: Batch> Engine<B> {
             }
             let (is_last, read) = (sequence.is_last(tokens), sequence.read().len());
             let Some(chosen) = chosen.next().flatten() else {
-                self.fail(slot, Error::Runaway { read })?;
+                self.fail_runaway(slot, read)?;
                 continue;
             };
             sequence.advance(tokens);
@@ -248,8 +248,14 @@ impl<B: Batch> Engine<B> {
         Ok(())
     }
 
+    /// Ends a sequence whose numbers ran away in the tokens after the first `read`.
+    pub(crate) fn fail_runaway(&mut self, slot: usize, read: usize) -> Result<(), Error> {
+        let place = self.batch.runaway_place(slot)?;
+        self.fail(slot, Error::Runaway { read, place })
+    }
+
     /// Ends one sequence with an error of its own.
-    pub(crate) fn fail(&mut self, slot: usize, error: Error) -> Result<(), Error> {
+    fn fail(&mut self, slot: usize, error: Error) -> Result<(), Error> {
         if let Some(mut sequence) = self.vacate(slot)? {
             self.pass_on(&mut sequence);
             sequence.fail(error);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Chosen, CpuModel, Error, HostSampler, Hyperparameters, Logits, Sampling, State, Wanted,
+    Chosen, CpuModel, Error, HostSampler, Hyperparameters, Logits, Place, Sampling, State, Wanted,
 };
 
 /// A part of a step: tokens of one sequence.
@@ -159,6 +159,17 @@ pub trait Batch {
         drafts.iter().map(|draft| one_by_one(self, draft)).collect()
     }
 
+    /// Where the numbers of a slot's sequence ran away, to be asked before anything else happens to the slot. A device is
+    /// asked for the state, in which not everything shows; see [`State::first_not_finite`].
+    ///
+    /// # Errors
+    /// [`Error::Slot`]; errors of the backend.
+    fn runaway_place(&mut self, slot: usize) -> Result<Place, Error> {
+        let state = self.state(slot)?;
+        let place = state.first_not_finite(self.hyperparameters());
+        Ok(place.unwrap_or(Place::End))
+    }
+
     /// A copy of a slot's state.
     ///
     /// # Errors
@@ -234,11 +245,14 @@ struct CpuSlot {
     sampler: HostSampler,
     /// From which a token was chosen in the last step; none if it was not.
     logits: Vec<f32>,
+    /// Where its numbers ran away, if they did.
+    lost: Option<Place>,
 }
 
 impl CpuSlot {
     fn continue_from(&mut self, state: State) {
         self.state = state;
+        self.lost = None;
         self.sampler = HostSampler::new(self.sampling.clone());
     }
 }
@@ -254,6 +268,7 @@ impl CpuBatch {
             sampling: Sampling::greedy(),
             sampler: HostSampler::new(Sampling::greedy()),
             logits: Vec::new(),
+            lost: None,
         };
         let slots = vec![slot; slots];
         CpuBatch { model, slots }
@@ -264,12 +279,18 @@ impl CpuBatch {
         &self.model
     }
 
-    /// The logits of a part; nothing if its numbers run away.
+    /// The logits of a part; nothing if its numbers run away, or have done so before.
     fn read(&mut self, part: &Part<'_>) -> Result<Option<Vec<f32>>, Error> {
-        let state = &mut self.slots[part.slot].state;
+        let CpuSlot { state, lost, .. } = &mut self.slots[part.slot];
+        if lost.is_some() {
+            return Ok(None);
+        }
         match self.model.forward(part.tokens, state, part.wanted, None) {
             Ok(logits) => Ok(Some(logits)),
-            Err(Error::NonFinite { .. }) => Ok(None),
+            Err(Error::NonFinite { place, .. }) => {
+                *lost = Some(place);
+                Ok(None)
+            }
             Err(other) => Err(other),
         }
     }
@@ -354,6 +375,11 @@ impl Batch for CpuBatch {
         }
     }
 
+    fn runaway_place(&mut self, slot: usize) -> Result<Place, Error> {
+        check_slot(self, slot)?;
+        Ok(self.slots[slot].lost.unwrap_or(Place::Output))
+    }
+
     fn state(&mut self, slot: usize) -> Result<State, Error> {
         check_slot(self, slot)?;
         Ok(self.slots[slot].state.clone())
@@ -369,9 +395,14 @@ impl Batch for CpuBatch {
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error> {
         check_slot(self, from)?;
         check_slot(self, to)?;
-        let CpuSlot { state, sampler, .. } = self.slots[from].clone();
+        let CpuSlot {
+            state,
+            sampler,
+            lost,
+            ..
+        } = self.slots[from].clone();
         let to = &mut self.slots[to];
-        (to.state, to.sampler) = (state, sampler);
+        (to.state, to.sampler, to.lost) = (state, sampler, lost);
         to.sampler.set_sampling(to.sampling.clone());
         Ok(())
     }

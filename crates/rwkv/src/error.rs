@@ -1,5 +1,6 @@
 //! What can go wrong between a checked file and its logits.
 
+use crate::Place;
 use crate::tensors::Problem;
 use std::fmt;
 use std::path::PathBuf;
@@ -88,7 +89,7 @@ pub enum Error {
     )]
     NonFinite {
         /// The first part of the model where they are seen.
-        place: String,
+        place: Place,
         /// Where in the tokens handed over.
         position: usize,
     },

@@ -12,6 +12,7 @@ use thalweg_rwkv::{
 use thalweg_tokenizer::Tokenizer;
 
 use crate::engine::request;
+use crate::failures::runaway_error;
 use crate::fake_batch::alone;
 
 const PROMPT: [u32; 5] = [3, 1, 4, 1, 5];
@@ -35,6 +36,16 @@ fn model() -> (Arc<GpuModel>, Arc<Tokenizer>) {
     let context = Arc::new(Context::of_any_kind().unwrap());
     let model = GpuModel::load(context, &file, options).unwrap();
     (Arc::new(model), Arc::new(tokenizer))
+}
+
+#[test]
+fn a_sequence_that_runs_away_names_the_layer() {
+    let error = runaway_error("blk.1.time_mix_value.weight", |file| {
+        let context = Arc::new(Context::of_any_kind().unwrap());
+        let model = GpuModel::load(context, &file, GpuOptions::default()).unwrap();
+        GpuBatch::new(Arc::new(model), 1).unwrap()
+    });
+    assert!(error.to_string().contains("in layer 1"), "{error}");
 }
 
 fn greedy(tokens: usize) -> Request {

@@ -2,7 +2,7 @@
 
 use super::layer::{LayerState, Pass};
 use super::weights::Weights;
-use crate::{Error, Hyperparameters, State, Taps, Wanted, tensors};
+use crate::{Error, Hyperparameters, Place, State, Taps, Wanted, tensors};
 use thalweg_gguf::GgufFile;
 use thalweg_shaders::twins;
 
@@ -85,7 +85,7 @@ impl CpuModel {
         let mut x = vec![0.0; tokens.len() * width];
         twins::embedding(&self.weights.embedding.of(&self.file), tokens, &mut x)?;
         x = pass.norm(&self.weights.embedding_norm, &x);
-        check_finite(&x, width, || "the embedding".to_owned())?;
+        check_finite(&x, width, Place::Embedding)?;
         for (index, (layer, state)) in self
             .weights
             .layers
@@ -94,7 +94,7 @@ impl CpuModel {
             .enumerate()
         {
             pass.layer(layer, state, &mut x)?;
-            check_finite(&x, width, || format!("layer {index}"))?;
+            check_finite(&x, width, Place::Layer(index))?;
         }
 
         let wanted = wanted.count(tokens.len());
@@ -103,7 +103,7 @@ impl CpuModel {
             &x[(tokens.len() - wanted) * width..],
         );
         let logits = pass.matmul(&self.weights.output, &normed)?;
-        check_finite(&logits, self.hp.vocab, || "the output matrix".to_owned())?;
+        check_finite(&logits, self.hp.vocab, Place::Output)?;
         Ok(logits)
     }
 }
@@ -127,11 +127,11 @@ fn layer_states<'a>(
 }
 
 /// Refuses rows `[tokens, row_len]` with infinities. Costs next to nothing beside what made them.
-fn check_finite(rows: &[f32], row_len: usize, place: impl FnOnce() -> String) -> Result<(), Error> {
+fn check_finite(rows: &[f32], row_len: usize, place: Place) -> Result<(), Error> {
     match rows.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(index) => Err(Error::NonFinite {
-            place: place(),
+            place,
             position: index / row_len,
         }),
     }
