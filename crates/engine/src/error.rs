@@ -21,19 +21,6 @@ pub enum Error {
         /// The range of values that make sense.
         expected: &'static str,
     },
-    /// A logit is infinite or not a number, so no token can be chosen.
-    #[error(
-        "the logit of token {token} is {value}; expected a finite number: the model file is damaged or was not trained to completion, check it with --check-tensors or fetch it again"
-    )]
-    NonFiniteLogit {
-        /// Index into the vocabulary.
-        token: usize,
-        /// The value found.
-        value: f32,
-    },
-    /// The sampler was given no logits.
-    #[error("the sampler was given no logits; expected one for each token of the vocabulary")]
-    NoLogits,
     /// No token is left to choose from.
     #[error("every token of the vocabulary is banned; ban fewer")]
     NothingAllowed,

@@ -38,6 +38,11 @@ impl Handle {
         self.mailbox.cancel();
     }
 
+    /// How many of the prompt's tokens are read, those among them whose state was known.
+    pub fn prompt_read(&self) -> usize {
+        self.mailbox.prompt_read()
+    }
+
     /// How it ended, once all tokens were taken; nothing before, and nothing if it failed.
     pub fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()

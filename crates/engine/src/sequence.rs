@@ -106,6 +106,7 @@ impl Sequence {
     /// The slot stands after so many of the tokens, which need not be read.
     pub(crate) fn begin_at(&mut self, known: usize) {
         self.read = known;
+        self.outlet.tell_prompt_read(self.read.min(self.prompt));
         if self.times.began.is_none() {
             let now = Instant::now();
             self.times.began = Some(now);
@@ -153,6 +154,7 @@ impl Sequence {
 
     pub(crate) fn advance(&mut self, count: usize) {
         self.read += count;
+        self.outlet.tell_prompt_read(self.read.min(self.prompt));
         if self.read == self.prompt && self.times.last_choice.is_none() {
             let began = self.times.began.unwrap_or(self.times.submitted);
             self.times.timings.prefill = began.elapsed();

@@ -50,6 +50,16 @@ fn regen_replies_again_from_the_same_state() {
 }
 
 #[test]
+fn regen_draws_another_reply_and_the_seed_repeats_both() {
+    let flags = ["--top-p", "1", "--temp", "3", "-n", "64"];
+    let both = chat("Hello\n/regen\n", &flags).text();
+    let one = chat("Hello\n", &flags).text();
+    assert!(both.starts_with(&one));
+    assert_ne!(both, one.repeat(2));
+    assert_eq!(chat("Hello\n/regen\n", &flags).text(), both);
+}
+
+#[test]
 fn the_system_text_is_read_first_and_can_be_cleared() {
     let flags = ["--top-p", "1", "--temp", "3", "-n", "64"];
     let reply = |lines: &str| chat(lines, &flags).text();
