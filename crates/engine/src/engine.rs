@@ -57,7 +57,7 @@ impl Default for EngineOptions {
 /// The engine computes in [`step`](Engine::step) and nowhere else, on the thread that calls it. [`spawn`](Engine::spawn)
 /// gives it a thread of its own; where there are none, [`tokens`](Engine::tokens) steps as tokens are asked for.
 ///
-/// A sequence whose numbers run away fails alone. Any other failure of a step (a device that was lost, say) fails what is
+/// A sequence whose numbers run away fails alone, with [`Error::Runaway`]. Any other failure of a step (a device that was lost, say) fails what is
 /// running, with [`Error::Step`]. The engine goes on with what is waiting if
 /// its slots can still be reset, and ends with [`Error::Stopped`] for everybody if not.
 ///

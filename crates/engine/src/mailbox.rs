@@ -14,6 +14,7 @@ pub(crate) struct Mailbox {
     contents: Mutex<Contents>,
     arrived: Condvar,
     is_cancelled: AtomicBool,
+    is_stopped: AtomicBool,
     /// Tokens of the prompt that are read.
     prompt_read: AtomicUsize,
 }
@@ -34,6 +35,10 @@ pub(crate) enum Mail {
 impl Mailbox {
     pub(crate) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn prompt_read(&self) -> usize {
@@ -118,6 +123,10 @@ impl Outlet {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.mailbox.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.mailbox.is_stopped.load(Ordering::Relaxed)
     }
 
     pub(crate) fn tell_prompt_read(&self, tokens: usize) {

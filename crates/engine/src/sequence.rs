@@ -203,10 +203,12 @@ impl Sequence {
         if is_stopped {
             return (text, Some(Finish::StopString));
         }
-        if self.generated() == self.until.tokens {
-            return (text + &self.text.finish(), Some(Finish::Limit));
-        }
-        (text, None)
+        let end = match self.generated() == self.until.tokens {
+            true => Finish::Limit,
+            false if self.outlet.is_stopped() => Finish::Interrupted,
+            false => return (text, None),
+        };
+        (text + &self.text.finish(), Some(end))
     }
 
     fn send(&mut self, chosen: Chosen, text: String, is_end: bool) {

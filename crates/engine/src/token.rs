@@ -41,7 +41,7 @@ pub enum Finish {
     StopToken(u32),
     /// A stop string appeared.
     StopString,
-    /// The request was cancelled.
+    /// The request was cancelled or stopped.
     Interrupted,
 }
 

@@ -128,7 +128,8 @@ pub enum Error {
         largest: usize,
     },
 
-    /// In a step of several sequences, some ran into infinities.
+    /// In a step of several sequences, some ran into infinities. [`Batch::runaway_place`](crate::Batch::runaway_place) says
+    /// where in the model.
     #[error(
         "the numbers became infinite or undefined in the sequences of slots {slots:?}, expected finite numbers; check the file with --check-tensors, or start these sequences anew"
     )]

@@ -133,20 +133,20 @@ impl Writing<'_> {
     /// # Errors
     /// [`Failure::Interrupted`] if Ctrl-C ended it. What else goes wrong is told by [`write`](Writing::write).
     pub(crate) fn read_prompt(&mut self, doing: &'static str) -> Result<(), Failure> {
-        let mut goes_on = self.step(); // what was read before is known from now on
-        let first = self.handle.prompt_read();
-        let bar = output::progress(self.prompt - first, self.writer.chunk, doing);
-        while goes_on && self.handle.prompt_read() < self.prompt {
-            goes_on = self.step();
-            bar.set_position((self.handle.prompt_read() - first) as u64);
+        let bar = output::progress(self.prompt, self.writer.chunk, doing);
+        while self.step() && !self.is_prompt_read() {
+            bar.set_position(self.handle.prompt_read() as u64);
         }
         bar.finish_and_clear();
         self.writer.warnings.show();
-        let is_read = self.handle.prompt_read() == self.prompt;
-        match !is_read && self.writer.interrupt.load(Ordering::Relaxed) {
+        match self.is_interrupted() && !self.is_prompt_read() {
             true => Err(Failure::Interrupted),
             false => Ok(()),
         }
+    }
+
+    fn is_prompt_read(&self) -> bool {
+        self.handle.prompt_read() == self.prompt
     }
 
     /// Hands the text to `show` as it comes, in whole characters. Ctrl-C ends it.
@@ -168,10 +168,18 @@ impl Writing<'_> {
         }
     }
 
+    /// Has the engine make a step. Ctrl-C ends the prompt at once and the text with the next token, so that what is written
+    /// need not be read again. Says whether there is more to do.
     fn step(&mut self) -> bool {
-        if self.writer.interrupt.load(Ordering::Relaxed) {
-            self.handle.cancel();
+        match (self.is_interrupted(), self.is_prompt_read()) {
+            (false, _) => {}
+            (true, false) => self.handle.cancel(),
+            (true, true) => self.handle.stop(),
         }
         self.writer.engine.step()
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.writer.interrupt.load(Ordering::Relaxed)
     }
 }

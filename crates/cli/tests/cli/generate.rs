@@ -157,7 +157,7 @@ fn unfinished_characters_do_not_break_the_stream() {
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let folder = folder();
-    let mut child = endless_generation(&random(&folder));
+    let mut child = endless_generation(&random(&folder), &[]);
     let mut first = [0; 1];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap(); // and close it
     let output = child.wait_with_output().unwrap();

@@ -17,7 +17,9 @@ pub(crate) fn press_ctrl_c(child: &Child) {
 #[test]
 fn generation_stops_with_its_summary() {
     let folder = folder();
-    let mut child = endless_generation(&random(&folder));
+    let states = folder.path().join("states");
+    let cached = ["--prompt-cache", argument(&states)];
+    let mut child = endless_generation(&random(&folder), &cached);
     let mut stdout = child.stdout.take().unwrap();
     let mut text = vec![0; 1];
     stdout.read_exact(&mut text).unwrap();
@@ -25,6 +27,8 @@ fn generation_stops_with_its_summary() {
     stdout.read_to_end(&mut text).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
+    let states = std::fs::read_dir(states).unwrap();
+    assert_eq!(states.count(), 2, "after the prompt and after the text");
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
         stderr.contains("decode ") && stderr.contains("tok/s"),

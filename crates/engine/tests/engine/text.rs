@@ -95,6 +95,37 @@ fn a_handle_says_how_far_the_prompt_is_read() {
 }
 
 #[test]
+fn what_is_stopped_is_remembered_up_to_its_end() {
+    for longest_loop in [1, 8] {
+        let mut batch = FakeBatch::new(2, 4);
+        batch.longest_loop = longest_loop;
+        let options = EngineOptions {
+            sequences: Some(1),
+            ..EngineOptions::default()
+        };
+        let mut engine = engine(batch, options).with_cache(PrefixCache::new(1 << 20));
+        let mut handle = engine.submit(request(&[A; 10], 500, 1)).unwrap();
+        (0..8).for_each(|_| assert!(engine.step()));
+        handle.stop();
+        run(&mut engine);
+        let answer = drain(&mut handle).unwrap();
+        let ending = handle.ending().unwrap();
+        assert_eq!(ending.finish, Finish::Interrupted);
+        let count = ending.tokens.len();
+        assert_eq!(ending.read, count - 1);
+        assert!((6..100).contains(&count), "{count}");
+        assert_eq!(answer.text, expected(&request(&[A; 10], count, 1)).text);
+
+        let longer = [&[A; 10][..], &ending.tokens, &[B]].concat();
+        let next = request(&longer, 3, 1);
+        let mut handle = engine.submit(next.clone()).unwrap();
+        run(&mut engine);
+        assert_eq!(drain(&mut handle).unwrap(), expected(&next));
+        assert_eq!(handle.ending().unwrap().resumed, 10 + count - 1);
+    }
+}
+
+#[test]
 fn the_first_token_after_a_known_prompt_waits_for_no_step() {
     let batch = FakeBatch::new(1, 4);
     let log = batch.log.clone();
