@@ -87,6 +87,18 @@ fn the_prompt_cache_outlives_the_chat_and_changes_no_reply() {
 }
 
 #[test]
+fn an_adapter_replies_as_the_cpu_does() {
+    let text = |backend: &str| {
+        let flags = [
+            &["-n", "40", "--precision", "exact", "--backend", backend][..],
+            &GREEDY,
+        ];
+        chat("Hello\nAnd then?\n/regen\nOh.\n", &flags.concat()).text()
+    };
+    assert_eq!(text("vulkan"), text("cpu"));
+}
+
+#[test]
 fn mistakes_are_explained_and_do_not_end_the_chat() {
     let run = chat(
         "/temp warm\n/temp 1000\n/quit\n/regen\n/temp 0\nHello\n",
