@@ -106,7 +106,9 @@ impl From<thalweg_engine::Error> for Failure {
             Error::Setting { .. } => Self::Usage(format!("--{error}")),
             Error::Interrupted { .. } => Self::Interrupted,
             error @ Error::Io { .. } => Self::Path(error.to_string()),
-            error @ (Error::Step(_) | Error::Stopped { .. }) => Self::Device(with_sources(&error)),
+            // Who runs the program cannot submit requests again.
+            Error::Step(error) => Self::Device(with_sources(&*error)),
+            error @ Error::Stopped { .. } => Self::Device(with_sources(&error)),
             Error::Model(error) => error.into(),
             Error::Tokenizer(error) => error.into(),
             _ => Self::Model(with_sources(&error)),

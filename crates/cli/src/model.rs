@@ -1,6 +1,7 @@
 //! From the flags to a session that can be run.
 
 mod batch;
+mod writer;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use crate::failure::Failure;
 use crate::flags::{Activations, ComputeFlags, ModelFlags, ModelPath, Precision};
 use crate::output::BytesProgress;
 use crate::{cache, demo, interrupt, output, tuned};
-pub(crate) use batch::{BatchEngine, BatchModel};
+pub(crate) use batch::{BatchEngine, BatchModel, Slots};
+pub(crate) use writer::{Writer, Writing};
 
 /// A model ready to read its first token.
 pub(crate) struct Model {
@@ -33,8 +35,6 @@ pub(crate) struct Model {
     pub(crate) is_tuned: bool,
     /// What computes, for summaries.
     pub(crate) device: String,
-    /// What the last bits of a result depend on, besides the model.
-    pub(crate) arithmetic: String,
     /// Keeps what was compiled for the session, once that is done with.
     _kernels: Option<Kernels>,
 }
@@ -200,7 +200,6 @@ impl Compute<'_> {
             block_size: None,
             is_tuned: false,
             device: self.device().summary(),
-            arithmetic: "cpu".to_owned(),
             _kernels: None,
         }
     }
@@ -218,7 +217,6 @@ impl Compute<'_> {
             chunk_size: ChunkSize::new(loaded.tuning.chunk as usize)?,
             block_size: Some(loaded.tuning.block_size),
             is_tuned: loaded.is_tuned,
-            arithmetic: self.device().summary(),
             device: self.device().summary(),
             _kernels: self.kernels(),
         })

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use thalweg_engine::{Error, Origin, PrefixCache, StateEncoding, StateFormat};
+use thalweg_engine::{Faults, Origin, PrefixCache, StateEncoding, StateFormat};
 use thalweg_gguf::GgufFile;
-use thalweg_rwkv::{Hyperparameters, model_hash, stable_hash};
+use thalweg_rwkv::{model_hash, stable_hash};
 
 use crate::failure::Failure;
-use crate::model::Model;
+use crate::model::BatchModel;
 use crate::output;
 
 /// States in memory.
@@ -36,30 +36,17 @@ impl PromptCacheFlags {
     pub(crate) fn open(
         &self,
         model_hash: Option<u64>,
-        model: &Model,
-    ) -> Result<Option<PrefixCache>, Failure> {
-        self.open_for(
-            model_hash,
-            &model.arithmetic,
-            model.session.hyperparameters(),
-        )
-    }
-
-    /// The same for any model of these sizes, the last bits of whose states depend on `arithmetic`.
-    pub(crate) fn open_for(
-        &self,
-        model_hash: Option<u64>,
-        arithmetic: &str,
-        hp: &Hyperparameters,
+        model: &BatchModel,
     ) -> Result<Option<PrefixCache>, Failure> {
         let Some((folder, hash)) = self.prompt_cache.as_ref().zip(model_hash) else {
             return Ok(None);
         };
         let origin = Origin {
             model: hash,
-            adapter: stable_hash([arithmetic.as_bytes()]),
+            adapter: stable_hash([model.arithmetic.as_bytes()]),
         };
-        let format = StateFormat::new(origin, hp.clone(), StateEncoding::F32);
+        let hp = model.batch().hyperparameters().clone();
+        let format = StateFormat::new(origin, hp, StateEncoding::F32);
         let cache = PrefixCache::new(MEMORY_BYTES).with_folder(folder, format, FOLDER_BYTES)?;
         Ok(Some(cache))
     }
@@ -70,11 +57,26 @@ pub(crate) fn in_memory() -> PrefixCache {
     PrefixCache::new(MEMORY_BYTES).at_ends_alone()
 }
 
-/// Says what was wrong with files of the folder.
-pub(crate) fn report(faults: Vec<Error>) {
-    for fault in faults {
-        output::note(format_args!(
-            "warning: the prompt cache passes over a file: {fault}"
-        ));
+/// Says what was wrong with files of the folder: when it is told to, and at its end what has not been said. It is to
+/// outlive the cache, which writes the last of them.
+pub(crate) struct Warnings(Option<Faults>);
+
+impl Warnings {
+    pub(crate) fn of(cache: Option<&PrefixCache>) -> Self {
+        Self(cache.map(PrefixCache::faults))
+    }
+
+    pub(crate) fn show(&self) {
+        for fault in self.0.iter().flat_map(Faults::take) {
+            output::note(format_args!(
+                "warning: the prompt cache passes over a file: {fault}"
+            ));
+        }
+    }
+}
+
+impl Drop for Warnings {
+    fn drop(&mut self) {
+        self.show();
     }
 }

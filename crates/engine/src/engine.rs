@@ -57,7 +57,7 @@ impl Default for EngineOptions {
 /// The engine computes in [`step`](Engine::step) and nowhere else, on the thread that calls it. [`spawn`](Engine::spawn)
 /// gives it a thread of its own; where there are none, [`tokens`](Engine::tokens) steps as tokens are asked for.
 ///
-/// A sequence whose numbers run away fails alone. Any other failure of a step (a device that was lost, say) fails what is
+/// A sequence whose numbers run away fails alone, with [`Error::Runaway`]. Any other failure of a step (a device that was lost, say) fails what is
 /// running, with [`Error::Step`]. The engine goes on with what is waiting if
 /// its slots can still be reset, and ends with [`Error::Stopped`] for everybody if not.
 ///
@@ -82,7 +82,7 @@ impl Default for EngineOptions {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Engine<B> {
+pub struct Engine<B: Batch> {
     pub(crate) batch: B,
     pub(crate) intake: Arc<Intake>,
     pub(crate) scheduler: Scheduler,
@@ -253,15 +253,19 @@ impl<B: Batch> Engine<B> {
     }
 }
 
-/// What is running and waiting hears that nobody works on it any more.
-impl<B> Drop for Engine<B> {
+/// What is running and waiting hears that nobody works on it any more. What is remembered in slots of the batch goes to the
+/// cache's folder, if it has one.
+impl<B: Batch> Drop for Engine<B> {
     fn drop(&mut self) {
         self.intake.close("it was dropped");
+        if let Some(memory) = &mut self.memory {
+            let _ = memory.put_away(&mut self.batch); // what a lost device had will be read again
+        }
     }
 }
 
 /// The tokens of a request, from an engine that steps as they are asked for. See [`Engine::tokens`].
-pub struct Tokens<'a, B> {
+pub struct Tokens<'a, B: Batch> {
     engine: &'a mut Engine<B>,
     handle: &'a mut Handle,
 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use thalweg_rwkv::Place;
+
 use crate::StateFault;
 
 /// An error of generation or measurement.
@@ -19,19 +21,6 @@ pub enum Error {
         /// The range of values that make sense.
         expected: &'static str,
     },
-    /// A logit is infinite or not a number, so no token can be chosen.
-    #[error(
-        "the logit of token {token} is {value}; expected a finite number: the model file is damaged or was not trained to completion, check it with --check-tensors or fetch it again"
-    )]
-    NonFiniteLogit {
-        /// Index into the vocabulary.
-        token: usize,
-        /// The value found.
-        value: f32,
-    },
-    /// The sampler was given no logits.
-    #[error("the sampler was given no logits; expected one for each token of the vocabulary")]
-    NoLogits,
     /// No token is left to choose from.
     #[error("every token of the vocabulary is banned; ban fewer")]
     NothingAllowed,
@@ -86,11 +75,14 @@ pub enum Error {
     },
     /// The model ran into infinities in this sequence.
     #[error(
-        "the numbers of the sequence became infinite or undefined after {read} of its tokens, expected finite numbers; check the model with --check-tensors, or start from another state"
+        "the numbers of the sequence became infinite or undefined in {place}, after {read} of its tokens, expected finite numbers; check the model with --check-tensors, or start from another state"
     )]
     Runaway {
         /// Tokens that were read before, those of its start state not counted.
         read: usize,
+        /// The first part of the model where such numbers are seen; see
+        /// [`State::first_not_finite`](thalweg_rwkv::State::first_not_finite).
+        place: Place,
     },
     /// A step failed, and with it all requests that were running.
     #[error("the requests that were running have failed: {0}; submit them again")]

@@ -38,6 +38,18 @@ impl Handle {
         self.mailbox.cancel();
     }
 
+    /// Ends the request with the next token that is chosen, as if that were the last one it may have, but with
+    /// [`Finish::Interrupted`](crate::Finish::Interrupted). So there is a snapshot of its end if that was asked for, and the
+    /// cache remembers it.
+    pub fn stop(&self) {
+        self.mailbox.stop();
+    }
+
+    /// How many of the prompt's tokens are read, those among them whose state was known.
+    pub fn prompt_read(&self) -> usize {
+        self.mailbox.prompt_read()
+    }
+
     /// How it ended, once all tokens were taken; nothing before, and nothing if it failed.
     pub fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()

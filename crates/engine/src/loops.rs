@@ -99,7 +99,7 @@ impl<B: Batch> Engine<B> {
             }
             let Some(chosen) = chosen else {
                 let read = sequence.read().len();
-                self.fail(slot, Error::Runaway { read })?;
+                self.fail_runaway(slot, read)?;
                 return Ok(None);
             };
             sequence.advance(1);
@@ -150,7 +150,7 @@ impl<B: Batch> Engine<B> {
         }
         match chosen.pop().flatten() {
             Some(_) => self.finish(slot, finish),
-            None => self.fail(slot, Error::Runaway { read }),
+            None => self.fail_runaway(slot, read),
         }
     }
 }

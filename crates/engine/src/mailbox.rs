@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -14,6 +14,9 @@ pub(crate) struct Mailbox {
     contents: Mutex<Contents>,
     arrived: Condvar,
     is_cancelled: AtomicBool,
+    is_stopped: AtomicBool,
+    /// Tokens of the prompt that are read.
+    prompt_read: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +35,14 @@ pub(crate) enum Mail {
 impl Mailbox {
     pub(crate) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn prompt_read(&self) -> usize {
+        self.prompt_read.load(Ordering::Relaxed)
     }
 
     /// What has come, in its order; the end comes once.
@@ -112,6 +123,14 @@ impl Outlet {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.mailbox.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.mailbox.is_stopped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tell_prompt_read(&self, tokens: usize) {
+        self.mailbox.prompt_read.store(tokens, Ordering::Relaxed);
     }
 
     pub(crate) fn send(&mut self, token: Token) {

@@ -93,7 +93,7 @@ impl Memory {
     fn knows(&mut self, tokens: &[u32]) -> bool {
         let accepts =
             |length: usize, spare: &Spare| length == tokens.len() && spare.logits.is_some();
-        self.slots.find(tokens, accepts).is_some() || self.cache.knows(tokens, true)
+        self.slots.find(tokens, accepts).is_some() || self.cache.knows(tokens)
     }
 
     /// A spare slot to be filled, if there are any: the state that was used longest ago makes room.
@@ -110,6 +110,18 @@ impl Memory {
                 .insert(&tokens, Arc::new(Snapshot { state, logits }));
         }
         Ok(Some(slot))
+    }
+
+    /// Brings the states in the slots into the cache, if anything outlives that; as far as the batch still gives them.
+    pub(crate) fn put_away(&mut self, batch: &mut impl Batch) -> Result<(), Error> {
+        while self.cache.has_folder()
+            && let Some((tokens, Spare { slot, logits })) = self.slots.pop_oldest()
+        {
+            let state = batch.state(slot)?;
+            self.cache
+                .insert(&tokens, Arc::new(Snapshot { state, logits }));
+        }
+        Ok(())
     }
 
     /// The batch has failed: what was in its slots is lost.

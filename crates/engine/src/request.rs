@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thalweg_rwkv::{Hyperparameters, MAX_TOP_LOGPROBS};
 use thalweg_tokenizer::Tokenizer;
 
-use crate::{Error, SamplerSettings, Snapshot, Until};
+use crate::{Error, SamplerSettings, Snapshot};
 
 /// A text to continue.
 ///
@@ -41,6 +41,17 @@ pub struct Request {
     pub cached: bool,
     /// Whether the [`Ending`](crate::Ending) is to hold a snapshot to go on from.
     pub keeps_snapshot: bool,
+}
+
+/// When a request ends, whichever comes first.
+#[derive(Debug, Clone, Default)]
+pub struct Until {
+    /// So many tokens were generated.
+    pub tokens: usize,
+    /// One of these tokens was chosen. It is not shown.
+    pub stop_ids: Vec<u32>,
+    /// One of these strings appeared in the text. It is not shown.
+    pub stop_strings: Vec<String>,
 }
 
 /// What a request reads first.

@@ -106,6 +106,7 @@ impl Sequence {
     /// The slot stands after so many of the tokens, which need not be read.
     pub(crate) fn begin_at(&mut self, known: usize) {
         self.read = known;
+        self.outlet.tell_prompt_read(self.read.min(self.prompt));
         if self.times.began.is_none() {
             let now = Instant::now();
             self.times.began = Some(now);
@@ -153,6 +154,7 @@ impl Sequence {
 
     pub(crate) fn advance(&mut self, count: usize) {
         self.read += count;
+        self.outlet.tell_prompt_read(self.read.min(self.prompt));
         if self.read == self.prompt && self.times.last_choice.is_none() {
             let began = self.times.began.unwrap_or(self.times.submitted);
             self.times.timings.prefill = began.elapsed();
@@ -201,10 +203,12 @@ impl Sequence {
         if is_stopped {
             return (text, Some(Finish::StopString));
         }
-        if self.generated() == self.until.tokens {
-            return (text + &self.text.finish(), Some(Finish::Limit));
-        }
-        (text, None)
+        let end = match self.generated() == self.until.tokens {
+            true => Finish::Limit,
+            false if self.outlet.is_stopped() => Finish::Interrupted,
+            false => return (text, None),
+        };
+        (text + &self.text.finish(), Some(end))
     }
 
     fn send(&mut self, chosen: Chosen, text: String, is_end: bool) {

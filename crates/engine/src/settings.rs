@@ -6,7 +6,16 @@ use thalweg_rwkv::{SampleBias, SampleRow, Sampling};
 
 use crate::Error;
 
-/// How a token is chosen from logits. See [`Sampler`](crate::Sampler) for the order in which the settings act.
+/// How a token is chosen from logits. The settings act in the order known from llama.cpp:
+///
+/// 1. biases and bans, then presence and frequency penalties change the logits;
+/// 2. top-k keeps the best tokens by number;
+/// 3. top-p keeps, of these, the fewest best ones that hold the wanted share of their probability;
+/// 4. min-p drops those too improbable beside the best;
+/// 5. temperature shapes the distribution from which one of the rest is drawn.
+///
+/// So the filters see probabilities at temperature 1, and a higher temperature mixes the kept tokens more evenly
+/// without letting others in. At temperature 0 the best token after the penalties is taken; of equals, the lowest id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplerSettings {
     /// Flattens (above 1) or sharpens (below 1) the distribution; 0 always takes the best token. From 0 to 100.

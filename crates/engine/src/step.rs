@@ -13,12 +13,20 @@ impl<B: Batch> Engine<B> {
     /// Does one step: lets go of what was cancelled, fills free slots, reads a budget of tokens, chooses where all is
     /// read. Failures are told to the requests they concern. Returns whether there is more to do.
     pub fn step(&mut self) -> bool {
-        let stepped = self.let_go().and_then(|()| self.fill_slots());
-        match stepped.and_then(|()| self.read()) {
-            Ok(()) => {}
-            Err(error) => self.fail_running(error),
+        if let Err(error) = self.try_step() {
+            self.fail_running(error);
         }
         self.is_busy()
+    }
+
+    fn try_step(&mut self) -> Result<(), Error> {
+        self.let_go()?;
+        let was_idle = self.running.iter().all(Option::is_none);
+        let has_chosen = self.fill_slots()?;
+        match was_idle && has_chosen {
+            true => Ok(()), // the first token of a known prompt does not wait for those after it
+            false => self.read(),
+        }
     }
 
     /// Ends what was cancelled, in slots and in the queue.
@@ -53,20 +61,23 @@ impl<B: Batch> Engine<B> {
         Ok(sequence)
     }
 
-    fn fill_slots(&mut self) -> Result<(), Error> {
+    /// Lets in who waits. Says whether a token was chosen at once, after a prompt that was known.
+    fn fill_slots(&mut self) -> Result<bool, Error> {
+        let mut has_chosen = false;
         while let Some(slot) = self.running.iter().position(Option::is_none) {
             let next = self.intake.lock().queue.pop();
             let Some(sequence) = next else { break };
             self.running[slot] = Some(sequence);
             self.scheduler.enter(slot);
             if let Some(logits) = self.begin(slot)? {
+                has_chosen = true;
                 match self.batch.choose(slot, &logits)? {
                     Some(chosen) => self.arrive(slot, chosen)?,
-                    None => self.fail(slot, Error::Runaway { read: 0 })?,
+                    None => self.fail_runaway(slot, 0)?,
                 }
             }
         }
-        Ok(())
+        Ok(has_chosen)
     }
 
     /// Brings a slot to where its sequence begins, or to the nearest known state after that. Returns
@@ -145,7 +156,7 @@ impl<B: Batch> Engine<B> {
             }
             let (is_last, read) = (sequence.is_last(tokens), sequence.read().len());
             let Some(chosen) = chosen.next().flatten() else {
-                self.fail(slot, Error::Runaway { read })?;
+                self.fail_runaway(slot, read)?;
                 continue;
             };
             sequence.advance(tokens);
@@ -248,8 +259,14 @@ impl<B: Batch> Engine<B> {
         Ok(())
     }
 
+    /// Ends a sequence whose numbers ran away in the tokens after the first `read`.
+    pub(crate) fn fail_runaway(&mut self, slot: usize, read: usize) -> Result<(), Error> {
+        let place = self.batch.runaway_place(slot)?;
+        self.fail(slot, Error::Runaway { read, place })
+    }
+
     /// Ends one sequence with an error of its own.
-    pub(crate) fn fail(&mut self, slot: usize, error: Error) -> Result<(), Error> {
+    fn fail(&mut self, slot: usize, error: Error) -> Result<(), Error> {
         if let Some(mut sequence) = self.vacate(slot)? {
             self.pass_on(&mut sequence);
             sequence.fail(error);

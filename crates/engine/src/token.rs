@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Finish, Snapshot, Timings};
+use crate::{Snapshot, Timings};
 
 /// A token and its log-probability, in nats: with biases, bans and penalties, at temperature 1, before any filter.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +30,19 @@ pub struct Token {
     pub is_end: bool,
     /// Time from submission until it was chosen.
     pub timing: Duration,
+}
+
+/// Why a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// The token limit was reached.
+    Limit,
+    /// This stop token was chosen.
+    StopToken(u32),
+    /// A stop string appeared.
+    StopString,
+    /// The request was cancelled or stopped.
+    Interrupted,
 }
 
 /// How a request ended.

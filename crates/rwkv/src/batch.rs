@@ -1,6 +1,6 @@
 //! Several sequences, each in a slot of its own, read in common steps.
 
-use crate::{Chosen, Error, Hyperparameters, Logits, Sampling, State, Wanted};
+use crate::{Chosen, Error, Hyperparameters, Logits, Place, Sampling, State, Wanted};
 
 /// A part of a step: tokens of one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +153,17 @@ pub trait Batch {
     /// Those of [`sample`](Batch::sample), a sequence's tokens being one and its guess.
     fn verify(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Vec<Option<Chosen>>>, Error> {
         drafts.iter().map(|draft| one_by_one(self, draft)).collect()
+    }
+
+    /// Where the numbers of a slot's sequence ran away, to be asked before anything else happens to the slot. A device is
+    /// asked for the state, in which not everything shows; see [`State::first_not_finite`].
+    ///
+    /// # Errors
+    /// [`Error::Slot`]; errors of the backend.
+    fn runaway_place(&mut self, slot: usize) -> Result<Place, Error> {
+        let state = self.state(slot)?;
+        let place = state.first_not_finite(self.hyperparameters());
+        Ok(place.unwrap_or(Place::End))
     }
 
     /// A copy of a slot's state.

@@ -1,5 +1,6 @@
 //! What can go wrong between a checked file and its logits.
 
+use crate::Place;
 use crate::tensors::Problem;
 use std::fmt;
 use std::path::PathBuf;
@@ -88,7 +89,7 @@ pub enum Error {
     )]
     NonFinite {
         /// The first part of the model where they are seen.
-        place: String,
+        place: Place,
         /// Where in the tokens handed over.
         position: usize,
     },
@@ -127,7 +128,8 @@ pub enum Error {
         largest: usize,
     },
 
-    /// In a step of several sequences, some ran into infinities.
+    /// In a step of several sequences, some ran into infinities. [`Batch::runaway_place`](crate::Batch::runaway_place) says
+    /// where in the model.
     #[error(
         "the numbers became infinite or undefined in the sequences of slots {slots:?}, expected finite numbers; check the file with --check-tensors, or start these sequences anew"
     )]

@@ -11,6 +11,7 @@ mod gpu;
 mod hyperparameters;
 mod memory;
 mod model_hash;
+mod place;
 mod sampling;
 mod session;
 mod state;
@@ -30,6 +31,7 @@ pub use gpu::{
 pub use hyperparameters::{Hyperparameters, Ranks};
 pub use memory::MemoryEstimate;
 pub use model_hash::model_hash;
+pub use place::Place;
 pub use sampling::{Chosen, HostSampler, Sampling};
 pub use session::{Session, Wanted};
 pub use state::State;

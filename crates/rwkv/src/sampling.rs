@@ -102,16 +102,6 @@ impl HostSampler {
         self.sampling = sampling;
     }
 
-    /// Forgets the tokens that were counted for penalties. The random numbers go on from where they are.
-    pub fn forget(&mut self) {
-        if let Some((first, counts)) = self.counts.split_first_mut() {
-            counts.fill(SampleCount {
-                count: 0.0,
-                step: first.step,
-            });
-        }
-    }
-
     /// Chooses a token and counts it. All calls have equally many logits.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use thalweg_conformance::synth::{self, Types};
 use thalweg_gguf::{GgufFile, TensorType};
-use thalweg_rwkv::{Batch, CpuBatch, CpuModel, CpuSession, Error, Part, Session, Wanted};
+use thalweg_rwkv::{Batch, CpuBatch, CpuModel, CpuSession, Error, Part, Place, Session, Wanted};
 
 fn model() -> Arc<CpuModel> {
     let bytes = synth::model(&synth::shape(2, 64, 128), Types::all(TensorType::F32), 3);
@@ -99,4 +99,39 @@ fn a_sequence_that_runs_away_is_named_and_the_others_go_on() {
     let expected = alone.forward(&[1, 2], Wanted::Last).unwrap();
     assert_eq!(logits.0[512..], expected);
     assert_eq!(batch.state(1).unwrap(), alone.state().unwrap());
+}
+
+#[test]
+fn a_sequence_that_runs_away_says_where_until_it_starts_anew() {
+    let hp = synth::shape(3, 64, 128);
+    for (name, place) in [
+        ("token_embd", Place::Embedding),
+        ("blk.0.time_mix_receptance", Place::Layer(0)),
+        ("blk.1.time_mix_value", Place::Layer(1)),
+        ("blk.2.channel_mix_key", Place::Layer(2)),
+        ("output", Place::Output),
+    ] {
+        let bytes = synth::damaged_model(&hp, &format!("{name}.weight"), 3);
+        let model = CpuModel::load(GgufFile::from_bytes(bytes).unwrap()).unwrap();
+        let mut batch = CpuBatch::new(Arc::new(model), 2);
+        // What is lost in a chunk without a choice is still lost in the next.
+        if place != Place::Output {
+            let nothing = batch.sample(&[part(1, &[0], Wanted::Nothing)]).unwrap();
+            assert_eq!(nothing, []);
+        }
+        let chosen = batch.sample(&[part(1, &[0], Wanted::Last)]).unwrap();
+        assert_eq!(chosen, [None], "{name}");
+        assert_eq!(batch.runaway_place(1).unwrap(), place, "{name}");
+    }
+
+    let mut batch = CpuBatch::new(model(), 2);
+    let mut state = batch.state(0).unwrap();
+    state.ffn_shift[64] = f32::NAN;
+    batch.set_state(0, &state).unwrap();
+    let chosen = batch.sample(&[part(0, &[1], Wanted::Last)]).unwrap();
+    assert_eq!(chosen, [None]);
+    assert_eq!(batch.runaway_place(0).unwrap(), Place::Layer(1));
+    batch.reset(0).unwrap();
+    let chosen = batch.sample(&[part(0, &[1], Wanted::Last)]).unwrap();
+    assert!(chosen[0].is_some());
 }

@@ -17,15 +17,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
-use thalweg_engine::{EngineOptions, PrefixCache, Request};
+use thalweg_engine::{EngineOptions, Request};
 use thalweg_tokenizer::Tokenizer;
 use thalweg_tokenizer::chat::ChatTemplate;
 
 use crate::failure::Failure;
 use crate::flags::{ModelFlags, Precision, SamplerFlags, ThinkingFlag, whole_number};
 use crate::interrupt;
-use crate::model::BatchModel;
-use crate::prompt_cache::{self, PromptCacheFlags};
+use crate::model::Slots;
+use crate::prompt_cache::PromptCacheFlags;
 use budget::{Budget, Size};
 use job::Job;
 use progress::{Progress, Summary, Tally};
@@ -124,10 +124,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let input = Input::open(&args.input)?;
     let (results, known) = Results::open(&args.output, args.ordered)?;
     let model_hash = args.prompt_cache.model_hash(&file)?;
-    let slots = usize::from(args.parallel);
+    let slots = Slots::Sequences(args.parallel.into());
     let model = args.model.start_batch(file, slots, Precision::Fast)?;
     let device = model.device.clone();
-    let cache = args.open_cache(model_hash, &model)?;
+    let cache = args.prompt_cache.open(model_hash, &model)?;
 
     let interrupt = interrupt::watch();
     let budget = Arc::new(Budget::new(args.lines_ahead()));
@@ -195,21 +195,6 @@ impl Args {
                 Request::LONGEST_STOP_STRING
             )),
         }
-    }
-
-    fn open_cache(
-        &self,
-        model_hash: Option<u64>,
-        model: &BatchModel,
-    ) -> Result<Option<PrefixCache>, Failure> {
-        let hp = model.batch().hyperparameters();
-        let mut cache = self
-            .prompt_cache
-            .open_for(model_hash, &model.arithmetic, hp)?;
-        if let Some(cache) = &mut cache {
-            prompt_cache::report(cache.take_faults());
-        }
-        Ok(cache)
     }
 
     fn lines_ahead(&self) -> Size {

@@ -13,7 +13,7 @@ use thalweg_rwkv::{Batch, Hyperparameters, Logits, Next, Part, Session, Wanted};
 
 use crate::failure::Failure;
 use crate::flags::{ComputeFlags, ModelPath, Precision};
-use crate::model::{Compute, Model};
+use crate::model::{Compute, Model, Slots};
 use crate::{cli, interrupt, output};
 
 /// A prompt of more says nothing new.
@@ -189,7 +189,7 @@ impl<'a> Bench<'a> {
         };
         let compute = self.compute;
         let start = |file| {
-            let model = compute.start_batch(file, most, None, None)?;
+            let model = compute.start_batch(file, Slots::Sequences(most), None, None)?;
             let is_tuned = model.is_tuned;
             Ok((model, is_tuned))
         };

@@ -1,4 +1,4 @@
-//! From the flags to several sequences at once, and to an engine that divides them among requests.
+//! From the flags to the slots of a batch, and to an engine that divides them among requests.
 
 use std::sync::Arc;
 
@@ -10,12 +10,22 @@ use thalweg_tokenizer::Tokenizer;
 use super::{Compute, Kernels};
 use crate::failure::Failure;
 use crate::flags::{ModelFlags, Precision};
+use crate::prompt_cache::Warnings;
+
+/// How many slots a batch has, and what for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Slots {
+    /// One for each of so many sequences.
+    Sequences(usize),
+    /// So many for a single sequence and the states that it may go back to.
+    Alone(usize),
+}
 
 /// A model ready to read several sequences at once.
 pub(crate) struct BatchModel {
-    slots: Slots,
+    pub(super) slots: AnyBatch,
     /// Most tokens of prompts to read at once, if that was asked for.
-    chunk_size: Option<ChunkSize>,
+    pub(super) chunk_size: Option<ChunkSize>,
     /// Whether `thalweg tune` has found out how the device runs it.
     pub(crate) is_tuned: bool,
     /// What computes, for summaries.
@@ -23,10 +33,10 @@ pub(crate) struct BatchModel {
     /// What the last bits of a result depend on, besides the model.
     pub(crate) arithmetic: String,
     /// Keeps what was compiled for the batch, once that is done with.
-    kernels: Option<Kernels>,
+    pub(super) kernels: Option<Kernels>,
 }
 
-enum Slots {
+pub(super) enum AnyBatch {
     Cpu(CpuBatch),
     Gpu(Box<GpuBatch>),
 }
@@ -34,16 +44,16 @@ enum Slots {
 /// An engine on a thread of its own, whatever computes.
 pub(crate) struct BatchEngine {
     pub(crate) thread: EngineThread,
+    _warnings: Warnings,
     _kernels: Option<Kernels>,
 }
 
 impl ModelFlags {
-    /// Prepares whatever computes to run so many sequences of the model in `file`; `default` is the arithmetic if none is
-    /// asked for.
+    /// Prepares whatever computes to run sequences of the model in `file`; `default` is the arithmetic if none is asked for.
     pub(crate) fn start_batch(
         &self,
         file: GgufFile,
-        slots: usize,
+        slots: Slots,
         default: Precision,
     ) -> Result<BatchModel, Failure> {
         let compute = self.compute.open(default)?;
@@ -53,11 +63,11 @@ impl ModelFlags {
 }
 
 impl Compute<'_> {
-    /// Loads the model in `file` and begins so many sequences. Sizes that are not given are what suits the device.
+    /// Loads the model in `file` and makes the slots. Sizes that are not given are what suits the device.
     pub(crate) fn start_batch(
         &self,
         file: GgufFile,
-        slots: usize,
+        slots: Slots,
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<BatchModel, Failure> {
@@ -65,7 +75,7 @@ impl Compute<'_> {
         let device = self.device().summary();
         let Some(context) = &self.context else {
             return Ok(BatchModel {
-                slots: Slots::Cpu(CpuBatch::new(Arc::new(model), slots)),
+                slots: AnyBatch::Cpu(CpuBatch::new(Arc::new(model), slots.count())),
                 chunk_size,
                 is_tuned: false,
                 device,
@@ -74,39 +84,52 @@ impl Compute<'_> {
             });
         };
         let loaded = self.load_on(context, model.file(), chunk_size, block_size)?;
-        let batch = GpuBatch::new(Arc::new(loaded.model), slots).map_err(ask_for_fewer)?;
+        let batch = GpuBatch::new(Arc::new(loaded.model), slots.count());
+        let batch = batch.map_err(|error| slots.explain(error))?;
         Ok(BatchModel {
-            slots: Slots::Gpu(Box::new(batch)),
+            slots: AnyBatch::Gpu(Box::new(batch)),
             chunk_size,
             is_tuned: loaded.is_tuned,
-            arithmetic: format!("{device}, in batches"),
+            arithmetic: match slots {
+                Slots::Sequences(_) => format!("{device}, in batches"),
+                Slots::Alone(_) => device.clone(),
+            },
             device,
             kernels: self.kernels(),
         })
     }
 }
 
-fn ask_for_fewer(error: thalweg_rwkv::Error) -> Failure {
-    match Failure::from(error) {
-        Failure::Device(message) => {
-            Failure::Device(format!("{message}; --parallel says how many sequences"))
+impl Slots {
+    fn count(self) -> usize {
+        match self {
+            Slots::Sequences(count) | Slots::Alone(count) => count,
         }
-        other => other,
+    }
+
+    /// The failure of a device that does not hold them.
+    fn explain(self, error: thalweg_rwkv::Error) -> Failure {
+        match (self, Failure::from(error)) {
+            (Slots::Sequences(_), Failure::Device(message)) => {
+                Failure::Device(format!("{message}; --parallel says how many sequences"))
+            }
+            (_, other) => other,
+        }
     }
 }
 
 impl BatchModel {
     pub(crate) fn batch(&self) -> &dyn Batch {
         match &self.slots {
-            Slots::Cpu(batch) => batch,
-            Slots::Gpu(batch) => batch.as_ref(),
+            AnyBatch::Cpu(batch) => batch,
+            AnyBatch::Gpu(batch) => batch.as_ref(),
         }
     }
 
     pub(crate) fn batch_mut(&mut self) -> &mut dyn Batch {
         match &mut self.slots {
-            Slots::Cpu(batch) => batch,
-            Slots::Gpu(batch) => batch.as_mut(),
+            AnyBatch::Cpu(batch) => batch,
+            AnyBatch::Gpu(batch) => batch.as_mut(),
         }
     }
 
@@ -121,26 +144,29 @@ impl BatchModel {
         options.step_tokens = self
             .chunk_size
             .map(|size| size.tokens().max(slots).min(largest_step));
+        let warnings = Warnings::of(cache.as_ref());
         let thread = match self.slots {
-            Slots::Cpu(batch) => spawn(batch, tokenizer, cache, options)?,
-            Slots::Gpu(batch) => spawn(*batch, tokenizer, cache, options)?,
+            AnyBatch::Cpu(batch) => engine(batch, tokenizer, cache, options)?.spawn()?,
+            AnyBatch::Gpu(batch) => engine(*batch, tokenizer, cache, options)?.spawn()?,
         };
         Ok(BatchEngine {
             thread,
+            _warnings: warnings,
             _kernels: self.kernels,
         })
     }
 }
 
-fn spawn(
-    batch: impl Batch + Send + 'static,
+/// An engine with a cache or without.
+pub(super) fn engine<B: Batch>(
+    batch: B,
     tokenizer: Arc<Tokenizer>,
     cache: Option<PrefixCache>,
     options: EngineOptions,
-) -> Result<EngineThread, Failure> {
-    let mut engine = Engine::new(batch, tokenizer, options)?;
-    if let Some(cache) = cache {
-        engine = engine.with_cache(cache);
-    }
-    Ok(engine.spawn()?)
+) -> Result<Engine<B>, Failure> {
+    let engine = Engine::new(batch, tokenizer, options)?;
+    Ok(match cache {
+        Some(cache) => engine.with_cache(cache),
+        None => engine,
+    })
 }

@@ -50,6 +50,16 @@ fn regen_replies_again_from_the_same_state() {
 }
 
 #[test]
+fn regen_draws_another_reply_and_the_seed_repeats_both() {
+    let flags = ["--top-p", "1", "--temp", "3", "-n", "64"];
+    let both = chat("Hello\n/regen\n", &flags).text();
+    let one = chat("Hello\n", &flags).text();
+    assert!(both.starts_with(&one));
+    assert_ne!(both, one.repeat(2));
+    assert_eq!(chat("Hello\n/regen\n", &flags).text(), both);
+}
+
+#[test]
 fn the_system_text_is_read_first_and_can_be_cleared() {
     let flags = ["--top-p", "1", "--temp", "3", "-n", "64"];
     let reply = |lines: &str| chat(lines, &flags).text();
@@ -74,6 +84,18 @@ fn the_prompt_cache_outlives_the_chat_and_changes_no_reply() {
     assert_eq!(first, replies(lines));
     assert!(std::fs::read_dir(cache.path()).unwrap().count() > 2);
     assert_eq!(chat(lines, &flags).text(), first);
+}
+
+#[test]
+fn an_adapter_replies_as_the_cpu_does() {
+    let text = |backend: &str| {
+        let flags = [
+            &["-n", "40", "--precision", "exact", "--backend", backend][..],
+            &GREEDY,
+        ];
+        chat("Hello\nAnd then?\n/regen\nOh.\n", &flags.concat()).text()
+    };
+    assert_eq!(text("vulkan"), text("cpu"));
 }
 
 #[test]

@@ -126,7 +126,9 @@ fn weights_that_are_no_numbers() {
     let generate = ["generate", "-m", argument(&model), "-p", "x"];
     run(&[&generate[..], &["--check-tensors"]].concat())
         .assert_fails(MODEL, &["output.weight", "NaN"]);
-    run(&generate).assert_fails(MODEL, &["--check-tensors"]);
+    run(&generate).assert_fails(MODEL, &["in the output matrix", "--check-tensors"]);
+    run_with_input(&["chat", "-m", argument(&model)], b"Hello\n")
+        .assert_fails(MODEL, &["in the output matrix", "--check-tensors"]);
 
     let healthy = random(&folder);
     let run = run(&[

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::models::{demo, folder, random, save, without_begin_of_text};
-use crate::program::{argument, endless_generation, run, run_with_input};
+use crate::program::{GREEDY, argument, endless_generation, run, run_with_input};
 
 #[test]
 fn the_demo_model_writes_words() {
@@ -157,7 +157,7 @@ fn unfinished_characters_do_not_break_the_stream() {
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let folder = folder();
-    let mut child = endless_generation(&random(&folder));
+    let mut child = endless_generation(&random(&folder), &[]);
     let mut first = [0; 1];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap(); // and close it
     let output = child.wait_with_output().unwrap();
@@ -198,6 +198,25 @@ fn a_prompt_in_the_cache_is_not_read_again_and_gives_the_same_text() {
     let damaged = run("The old house", &cached);
     assert!(damaged.stderr.contains("checksum"), "{}", damaged.stderr);
     assert_eq!(damaged.text(), run("The old house", &[]).text());
+}
+
+/// An adapter chooses tokens in loops.
+#[test]
+fn an_adapter_writes_the_text_of_the_cpu() {
+    let folder = folder();
+    let model = random(&folder);
+    let text = |backend: &str, more: &[&str]| {
+        let flags = ["generate", "-m", argument(&model), "-p", "x", "-n", "90"];
+        let exact = ["--precision", "exact", "--backend", backend];
+        run(&[&flags[..], &GREEDY, &exact, more].concat()).text()
+    };
+    let expected = text("cpu", &[]);
+    assert_eq!(text("vulkan", &[]), expected);
+    let states = folder.path().join("states");
+    for _ in 0..2 {
+        let cached = ["--prompt-cache", argument(&states)];
+        assert_eq!(text("vulkan", &cached), expected);
+    }
 }
 
 #[test]

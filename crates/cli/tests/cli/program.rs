@@ -102,7 +102,7 @@ impl Run {
 }
 
 /// A program that goes on writing text until it is stopped.
-pub(crate) fn endless_generation(model: &Path) -> Child {
+pub(crate) fn endless_generation(model: &Path, more: &[&str]) -> Child {
     let flags = [
         "generate",
         "-m",
@@ -112,7 +112,8 @@ pub(crate) fn endless_generation(model: &Path) -> Child {
         "-n",
         "1000000000",
     ];
-    command(&[&flags[..], &GREEDY].concat()).spawn().unwrap()
+    let flags = [&flags[..], &GREEDY, more].concat();
+    command(&flags).spawn().unwrap()
 }
 
 /// A path as a command line argument.

@@ -73,6 +73,19 @@ pub fn model(hp: &Hyperparameters, types: Types, seed: u64) -> Vec<u8> {
     file(metadata(hp), &tensors(hp, types, seed))
 }
 
+/// The same in 32-bit floats, with two infinities in the matrix of this name: at the start of its first row, and with a
+/// minus at that of its second.
+pub fn damaged_model(hp: &Hyperparameters, name: &str, seed: u64) -> Vec<u8> {
+    let mut tensors = tensors(hp, Types::all(TensorType::F32), seed);
+    for tensor in tensors.iter_mut().filter(|tensor| tensor.name == name) {
+        let row_bytes = 4 * tensor.shape[0] as usize;
+        for (row, value) in [f32::INFINITY, f32::NEG_INFINITY].into_iter().enumerate() {
+            tensor.data[row * row_bytes..][..4].copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    file(metadata(hp), &tensors)
+}
+
 /// The bytes of a GGUF file made of these parts, whether they fit together or not.
 pub fn file(metadata: GgufWriter, tensors: &[Tensor]) -> Vec<u8> {
     let add = |writer: GgufWriter, t: &Tensor| writer.tensor(&t.name, t.ty, &t.shape, &t.data);

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::faults::Faults;
 use super::tier::Tier;
 use crate::state_file::{MOST_TOKENS, Peeked};
 use crate::{Error, Snapshot, StateFormat};
@@ -34,7 +35,7 @@ impl DiskTier {
         folder: &Path,
         format: StateFormat,
         limit: u64,
-        faults: &mut Vec<Error>,
+        faults: &Faults,
     ) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(|error| Error::io("write", folder, error))?;
         let mut disk = Self {
@@ -46,7 +47,7 @@ impl DiskTier {
         for (_, path) in disk.files()? {
             match disk.format.peek(&path) {
                 Ok(peeked) => disk.list(&peeked, path),
-                Err(error) => faults.push(error),
+                Err(error) => faults.note(error),
             }
         }
         disk.make_room(faults);
@@ -137,7 +138,7 @@ impl DiskTier {
         &mut self,
         tokens: &[u32],
         snapshot: &Snapshot,
-        faults: &mut Vec<Error>,
+        faults: &Faults,
     ) -> Result<(), Error> {
         let has_logits = snapshot.logits.is_some();
         let is_as_good =
@@ -157,14 +158,14 @@ impl DiskTier {
         Ok(())
     }
 
-    fn make_room(&mut self, faults: &mut Vec<Error>) {
+    fn make_room(&mut self, faults: &Faults) {
         while self.tier.bytes() > self.limit {
             let Some((_, kept)) = self.tier.pop_oldest() else {
                 return;
             };
             match fs::remove_file(&kept.path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    faults.push(Error::io("delete", &kept.path, error));
+                    faults.note(Error::io("delete", &kept.path, error));
                 }
                 _ => {}
             }

@@ -2,48 +2,42 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod disk;
+mod faults;
 mod radix;
 mod tier;
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use thalweg_rwkv::Session;
+pub use faults::Faults;
 pub(crate) use tier::Tier;
 
-#[cfg(not(target_arch = "wasm32"))]
-use crate::StateFormat;
+use crate::Snapshot;
 use crate::state_file::MOST_TOKENS;
-use crate::{ChunkSize, Error, Prefill, Snapshot, prefill};
-
-/// Faults of the folder that are remembered until they are asked for.
 #[cfg(not(target_arch = "wasm32"))]
-const MOST_FAULTS: usize = 16;
+use crate::{Error, StateFormat};
 
 /// Remembers the states after some sequences of tokens, so that a sequence which begins with one of them is read from
 /// there. A recurrent state has the same size after any number of tokens, so a hit costs the same at any length.
 ///
 /// States are kept in memory up to a limit in bytes; those used longest ago leave first. A [folder](Self::with_folder)
-/// may take what leaves, and outlives the program. An [`Engine`](crate::Engine) puts the spare slots of its batch in front,
-/// from which states need not travel.
+/// may take what leaves, and in the end all of it, and outlives the program. An [`Engine`](crate::Engine) puts the spare
+/// slots of its batch in front, from which states need not travel.
 ///
 /// ```
-/// # use std::{path::Path, sync::Arc, sync::atomic::AtomicBool};
-/// # use thalweg_engine::{ChunkSize, PrefixCache};
+/// # use std::{path::Path, sync::Arc};
+/// # use thalweg_engine::{PrefixCache, Snapshot};
 /// # use thalweg_gguf::GgufFile;
-/// # use thalweg_rwkv::{CpuModel, CpuSession};
+/// # use thalweg_rwkv::{CpuModel, CpuSession, Session, Wanted};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let file = GgufFile::open(Path::new("../../assets/thalweg-demo-29m-q4_k_m.gguf"))?;
 /// let mut session = CpuSession::new(Arc::new(CpuModel::load(file)?));
 /// let mut cache = PrefixCache::new(64 << 20);
-/// let interrupt = AtomicBool::new(false);
-/// let mut read = |tokens: &[u32]| {
-///     cache.read(&mut session, tokens, ChunkSize::default(), &interrupt, &mut |_| {})
-/// };
-/// assert_eq!(read(&[1, 2, 3])?.tokens, 3);
-/// assert_eq!(read(&[1, 2, 3, 4])?.tokens, 1); // the others were known
+/// let logits = Some(session.forward(&[1, 2, 3], Wanted::Last)?);
+/// cache.insert(&[1, 2, 3], Arc::new(Snapshot { state: session.state()?, logits }));
+/// let known = cache.find(&[1, 2, 3, 4]).map(|(known, _)| known);
+/// assert_eq!(known, Some(3));
 /// # Ok(())
 /// # }
 /// ```
@@ -55,7 +49,7 @@ pub struct PrefixCache {
     stride: Option<usize>,
     #[cfg(not(target_arch = "wasm32"))]
     disk: Option<disk::DiskTier>,
-    faults: Vec<Error>,
+    faults: Faults,
 }
 
 impl PrefixCache {
@@ -70,7 +64,7 @@ impl PrefixCache {
             stride: Some(Self::STRIDE),
             #[cfg(not(target_arch = "wasm32"))]
             disk: None,
-            faults: Vec::new(),
+            faults: Faults::default(),
         }
     }
 
@@ -93,24 +87,29 @@ impl PrefixCache {
         format: StateFormat,
         bytes: u64,
     ) -> Result<Self, Error> {
-        let mut faults = Vec::new();
-        self.disk = Some(disk::DiskTier::open(folder, format, bytes, &mut faults)?);
-        faults.into_iter().for_each(|fault| self.note(fault));
+        self.disk = Some(disk::DiskTier::open(folder, format, bytes, &self.faults)?);
         Ok(self)
     }
 
-    /// What went wrong with the folder's files since this was last asked: such files are passed over.
-    pub fn take_faults(&mut self) -> Vec<Error> {
-        std::mem::take(&mut self.faults)
+    /// Where to ask what went wrong with the folder's files.
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
     }
 
     /// Whether anything that is inserted has a place to stay.
     pub(crate) fn has_room(&self) -> bool {
-        #[cfg(not(target_arch = "wasm32"))]
-        let has_folder = self.disk.is_some();
-        #[cfg(target_arch = "wasm32")]
-        let has_folder = false;
-        self.limit > 0 || has_folder
+        self.limit > 0 || self.has_folder()
+    }
+
+    /// Whether anything outlives the cache.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn has_folder(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn has_folder(&self) -> bool {
+        false
     }
 
     /// Tokens between two snapshots within a prompt, if there are any.
@@ -130,7 +129,7 @@ impl PrefixCache {
     }
 
     /// The length of the longest known beginning of `tokens`; nothing is read from the folder for it.
-    pub fn known(&mut self, tokens: &[u32]) -> usize {
+    pub(crate) fn known(&mut self, tokens: &[u32]) -> usize {
         let (known, _) = self.find_in_memory(tokens);
         #[cfg(not(target_arch = "wasm32"))]
         let known = self
@@ -164,7 +163,7 @@ impl PrefixCache {
                     return Some((length, snapshot));
                 }
                 Ok(None) => {}
-                Err(fault) => self.note(fault),
+                Err(fault) => self.faults.note(fault),
             }
         }
     }
@@ -184,136 +183,31 @@ impl PrefixCache {
         }
     }
 
-    /// Whether the state after these very tokens is known, and the logits too if they are wanted. Counts as a use.
-    pub(crate) fn knows(&mut self, tokens: &[u32], with_logits: bool) -> bool {
+    /// Whether the state after these very tokens is known, and the logits too. Counts as a use.
+    pub(crate) fn knows(&mut self, tokens: &[u32]) -> bool {
         let accepts = |length: usize, snapshot: &Arc<Snapshot>| {
-            length == tokens.len() && snapshot.logits.is_some() >= with_logits
+            length == tokens.len() && snapshot.logits.is_some()
         };
         self.memory.find(tokens, accepts).is_some()
-    }
-
-    /// Brings what is in memory into the folder too, if there is one, and says what went wrong. This happens by itself when
-    /// the cache is dropped, but then nobody hears of it.
-    pub fn close(mut self) -> Vec<Error> {
-        self.empty();
-        self.take_faults()
-    }
-
-    fn empty(&mut self) {
-        while let Some((tokens, snapshot)) = self.memory.pop_oldest() {
-            self.keep(&tokens, &snapshot);
-        }
     }
 
     #[cfg(not(target_arch = "wasm32"))]
     fn keep(&mut self, tokens: &[u32], snapshot: &Snapshot) {
         let Some(disk) = &mut self.disk else { return };
-        let mut faults = Vec::new();
-        let saved = disk.save(tokens, snapshot, &mut faults);
-        faults.extend(saved.err());
-        faults.into_iter().for_each(|fault| self.note(fault));
+        if let Err(fault) = disk.save(tokens, snapshot, &self.faults) {
+            self.faults.note(fault);
+        }
     }
 
     #[cfg(target_arch = "wasm32")]
     fn keep(&mut self, _tokens: &[u32], _snapshot: &Snapshot) {}
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn note(&mut self, fault: Error) {
-        if self.faults.len() < MOST_FAULTS {
-            self.faults.push(fault);
-        }
-    }
-
-    /// Remembers the session's state, which is that after `tokens` from the beginning, and the logits there.
-    ///
-    /// # Errors
-    ///
-    /// What the session reports on reading its state.
-    pub fn remember(
-        &mut self,
-        session: &mut dyn Session,
-        tokens: &[u32],
-        logits: Option<&[f32]>,
-    ) -> Result<(), Error> {
-        if !self.knows(tokens, logits.is_some()) {
-            let snapshot = Snapshot {
-                state: session.state()?,
-                logits: logits.map(<[f32]>::to_vec),
-            };
-            self.insert(tokens, Arc::new(snapshot));
-        }
-        Ok(())
-    }
-
-    /// Brings the session to the end of `tokens`, from the longest known beginning, and remembers the states on the way.
-    /// `on_progress` is told the number of tokens read so far.
-    ///
-    /// # Errors
-    ///
-    /// As for [`prefill`](crate::prefill()). What was read until then is remembered up to the last snapshot.
-    pub fn read(
-        &mut self,
-        session: &mut dyn Session,
-        tokens: &[u32],
-        chunk_size: ChunkSize,
-        interrupt: &AtomicBool,
-        on_progress: &mut dyn FnMut(usize),
-    ) -> Result<Prefill, Error> {
-        if tokens.is_empty() {
-            return Err(Error::NothingToRead);
-        }
-        let (known, logits) = self.resume(session, tokens)?;
-        let mut whole = Prefill {
-            logits: logits.unwrap_or_default(),
-            tokens: 0,
-            elapsed: Default::default(),
-        };
-        let mut at = known;
-        while at < tokens.len() {
-            let end = self.next_stop(at).min(tokens.len());
-            let part = &tokens[at..end];
-            let mut on_part = |read| on_progress(at - known + read);
-            let read = prefill(session, part, chunk_size, interrupt, &mut on_part);
-            let read = read.map_err(|error| match error {
-                Error::Interrupted { read, .. } => Error::Interrupted {
-                    read: at - known + read,
-                    total: tokens.len() - known,
-                },
-                error => error,
-            })?;
-            self.remember(session, &tokens[..end], Some(&read.logits))?;
-            at = end;
-            whole.logits = read.logits;
-            whole.tokens += read.tokens;
-            whole.elapsed += read.elapsed;
-        }
-        Ok(whole)
-    }
-
-    fn next_stop(&self, at: usize) -> usize {
-        match self.stride {
-            Some(stride) => (at / stride + 1) * stride,
-            None => usize::MAX,
-        }
-    }
-
-    /// Puts the session into the state after the longest known beginning of `tokens`, or to its start.
-    fn resume(
-        &mut self,
-        session: &mut dyn Session,
-        tokens: &[u32],
-    ) -> Result<(usize, Option<Vec<f32>>), Error> {
-        let Some((known, snapshot)) = self.find(tokens) else {
-            session.reset();
-            return Ok((0, None));
-        };
-        session.set_state(&snapshot.state)?;
-        Ok((known, snapshot.logits.clone()))
-    }
 }
 
+/// What is in memory goes to the folder, if there is one.
 impl Drop for PrefixCache {
     fn drop(&mut self) {
-        self.empty();
+        while let Some((tokens, snapshot)) = self.memory.pop_oldest() {
+            self.keep(&tokens, &snapshot);
+        }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use thalweg_engine::{
-    ChunkSize, EngineOptions, Error, Origin, PrefixCache, Snapshot, StateEncoding, StateFormat,
+    Engine, EngineOptions, Error, Origin, PrefixCache, Snapshot, StateEncoding, StateFormat,
 };
 use thalweg_rwkv::{Session, Wanted};
 
@@ -27,29 +26,16 @@ fn fresh(tokens: &[u32]) -> Snapshot {
     }
 }
 
-/// Reads tokens through the cache and returns how many had to be read; the session must end up where it should.
+/// Looks tokens up as if to read them, and returns how many would have to be read; then all of them are known.
 fn read(cache: &mut PrefixCache, tokens: &[u32]) -> usize {
-    let mut session = FakeSession::new();
-    session.forward(&[9, 9, 9], Wanted::Nothing).unwrap();
-    let interrupt = AtomicBool::new(false);
-    let mut last = 0;
-    let prefill = cache
-        .read(
-            &mut session,
-            tokens,
-            ChunkSize::default(),
-            &interrupt,
-            &mut |read| {
-                assert!(read > last, "progress goes on");
-                last = read;
-            },
-        )
-        .unwrap();
-    let expected = fresh(tokens);
-    assert_eq!(session.state().unwrap(), expected.state);
-    assert_eq!(Some(prefill.logits), expected.logits);
-    assert_eq!(prefill.tokens, last);
-    prefill.tokens
+    let known = cache.find(tokens).map_or(0, |(known, snapshot)| {
+        let expected = fresh(&tokens[..known]);
+        assert_eq!(snapshot.state, expected.state);
+        assert!(snapshot.logits.is_none() || snapshot.logits == expected.logits);
+        known
+    });
+    cache.insert(tokens, Arc::new(fresh(tokens)));
+    tokens.len() - known
 }
 
 #[test]
@@ -63,16 +49,32 @@ fn the_longest_known_beginning_is_not_read_again() {
     assert_eq!(read(&mut cache, &[B]), 1);
 }
 
+/// How many tokens of a prompt an engine finds read already.
+fn resumed(engine: &mut Engine<FakeBatch>, prompt: &[u32]) -> usize {
+    let mut handle = engine.submit(request(prompt, 1, 1)).unwrap();
+    run(engine);
+    drain(&mut handle).unwrap();
+    handle.ending().unwrap().resumed
+}
+
 #[test]
 fn long_prompts_are_marked_on_the_way() {
     let prompt: Vec<u32> = (0..3000).map(|i| i % 11).collect();
     let other = [&prompt[..2500], &[A, A]].concat();
-    let mut cache = PrefixCache::new(PLENTY);
-    assert_eq!(read(&mut cache, &prompt), 3000);
-    assert_eq!(read(&mut cache, &other), other.len() - 2048);
-    let mut cache = PrefixCache::new(PLENTY).at_ends_alone();
-    assert_eq!(read(&mut cache, &prompt), 3000);
-    assert_eq!(read(&mut cache, &other), other.len());
+    let new = || engine(FakeBatch::new(1, 512), EngineOptions::default());
+    let mut marking = new().with_cache(PrefixCache::new(PLENTY));
+    assert_eq!(resumed(&mut marking, &prompt), 0);
+    assert_eq!(resumed(&mut marking, &other), 2048);
+    let mut at_ends = new().with_cache(PrefixCache::new(PLENTY).at_ends_alone());
+    assert_eq!(resumed(&mut at_ends, &prompt), 0);
+    assert_eq!(resumed(&mut at_ends, &other), 0);
+
+    let mut interrupted = new().with_cache(PrefixCache::new(PLENTY));
+    let handle = interrupted.submit(request(&prompt, 1, 1)).unwrap();
+    (0..5).for_each(|_| assert!(interrupted.step()));
+    drop(handle);
+    run(&mut interrupted);
+    assert_eq!(resumed(&mut interrupted, &prompt), 2048);
 }
 
 #[test]
@@ -103,42 +105,6 @@ fn memory_is_bounded_and_the_unused_leaves_first() {
     assert_eq!(read(&mut PrefixCache::new(0), &[2]), 1);
 }
 
-#[test]
-fn an_interrupt_says_how_far_it_came() {
-    let mut cache = PrefixCache::new(PLENTY);
-    let interrupt = AtomicBool::new(false);
-    let mut raise = |read| interrupt.store(read >= 2000, std::sync::atomic::Ordering::Relaxed);
-    let error = cache
-        .read(
-            &mut FakeSession::new(),
-            &[A; 3000],
-            ChunkSize::default(),
-            &interrupt,
-            &mut raise,
-        )
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Interrupted {
-                read: 2048,
-                total: 3000
-            }
-        ),
-        "{error}"
-    );
-    assert_eq!(read(&mut cache, &[A; 3000]), 3000 - 2048);
-    let mut nothing = |_| {};
-    let nothing = cache.read(
-        &mut FakeSession::new(),
-        &[],
-        ChunkSize::default(),
-        &interrupt,
-        &mut nothing,
-    );
-    assert!(matches!(nothing, Err(Error::NothingToRead)));
-}
-
 fn with_folder(folder: &Path, model: u64, bytes: u64) -> PrefixCache {
     let origin = Origin { model, adapter: 0 };
     let hp = FakeSession::new().hyperparameters().clone();
@@ -160,7 +126,9 @@ fn a_folder_outlives_the_cache() {
     let mut cache = with_folder(&inside, 1, PLENTY);
     read(&mut cache, &[A, B]);
     read(&mut cache, &[A, B, A]);
-    assert!(cache.close().is_empty());
+    let faults = cache.faults();
+    drop(cache);
+    assert!(faults.take().is_empty());
     assert_eq!(files(&inside).len(), 2);
 
     let mut cache = with_folder(&inside, 1, PLENTY);
@@ -168,7 +136,7 @@ fn a_folder_outlives_the_cache() {
     assert_eq!(read(&mut cache, &[A, B]), 0);
     let mut other = with_folder(&inside, 2, PLENTY);
     assert_eq!(read(&mut other, &[A, B]), 2, "a state of another model");
-    assert!(other.take_faults().is_empty());
+    assert!(other.faults().take().is_empty());
 }
 
 #[test]
@@ -186,7 +154,7 @@ fn damaged_files_are_passed_over_and_told_about() {
     std::fs::write(&path, &flipped).unwrap();
     let mut cache = with_folder(folder.path(), 1, PLENTY);
     assert_eq!(read(&mut cache, &[A, B, A]), 3);
-    let faults = cache.take_faults();
+    let faults = cache.faults().take();
     assert!(
         matches!(&faults[..], [Error::StateFile { .. }]),
         "{faults:?}"
@@ -195,7 +163,7 @@ fn damaged_files_are_passed_over_and_told_about() {
 
     std::fs::write(&path, &bytes[..10]).unwrap();
     let mut cache = with_folder(folder.path(), 1, PLENTY);
-    assert_eq!(cache.take_faults().len(), 1);
+    assert_eq!(cache.faults().take().len(), 1);
     assert_eq!(
         read(&mut cache, &[A, B, A]),
         0,
@@ -215,7 +183,9 @@ fn the_folder_is_bounded() {
     for token in 2..6 {
         read(&mut cache, &[token, token]);
     }
-    assert!(cache.close().is_empty());
+    let faults = cache.faults();
+    drop(cache);
+    assert!(faults.take().is_empty());
     assert!(files(folder.path()).len() <= 3);
     let mut cache = with_folder(folder.path(), 1, PLENTY);
     assert_eq!(read(&mut cache, &[5, 5]), 0, "the newest stays");
@@ -282,6 +252,29 @@ fn an_engine_begins_where_an_earlier_request_was() {
         read_by_engine(0, PrefixCache::new(0)).0,
         30 + 30 + 35 + generated
     );
+}
+
+#[test]
+fn what_an_engine_has_in_slots_goes_to_the_folder_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = || {
+        let options = EngineOptions {
+            sequences: Some(1),
+            ..EngineOptions::default()
+        };
+        let cache = with_folder(folder.path(), 1, PLENTY);
+        engine(FakeBatch::new(5, 64), options).with_cache(cache)
+    };
+    assert_eq!(resumed(&mut new(), &[A; 30]), 0);
+    assert_eq!(resumed(&mut new(), &[A; 30]), 30);
+    let thread = new().spawn().unwrap();
+    let ending = |prompt: &[u32]| {
+        let handle = thread.submit(request(prompt, 1, 1)).unwrap();
+        handle.collect_text().unwrap().1
+    };
+    assert_eq!(ending(&[A; 40]).resumed, 30);
+    drop(thread);
+    assert_eq!(resumed(&mut new(), &[A; 50]), 40);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use thalweg_rwkv::{
 use thalweg_tokenizer::Tokenizer;
 
 use crate::engine::request;
+use crate::failures::runaway_error;
 use crate::fake_batch::alone;
 
 const PROMPT: [u32; 5] = [3, 1, 4, 1, 5];
@@ -37,6 +38,16 @@ fn model() -> (Arc<GpuModel>, Arc<Tokenizer>) {
     (Arc::new(model), Arc::new(tokenizer))
 }
 
+#[test]
+fn a_sequence_that_runs_away_names_the_layer() {
+    let error = runaway_error("blk.1.time_mix_value.weight", |file| {
+        let context = Arc::new(Context::of_any_kind().unwrap());
+        let model = GpuModel::load(context, &file, GpuOptions::default()).unwrap();
+        GpuBatch::new(Arc::new(model), 1).unwrap()
+    });
+    assert!(error.to_string().contains("in layer 1"), "{error}");
+}
+
 fn greedy(tokens: usize) -> Request {
     Request {
         sampler: SamplerSettings {
@@ -58,7 +69,7 @@ fn the_engine_on_a_device_gives_what_the_host_samples() {
     let mut engine = Engine::new(batch, tokenizer, options).unwrap();
     let mut session = GpuSession::new(Arc::clone(&model)).unwrap();
     let mut requests = [request(&PROMPT, 40, 7), greedy(25), request(&PROMPT, 9, 8)];
-    let reply = alone(&requests[1], &mut session).unwrap().tokens;
+    let reply = alone(&requests[1], &mut session).tokens;
     requests[1].until.stop_ids = vec![reply[17]];
     requests[1].keeps_snapshot = true;
 
@@ -71,7 +82,7 @@ fn the_engine_on_a_device_gives_what_the_host_samples() {
     assert!(steps < 30, "{steps} steps for 40 tokens");
     for (request, handle) in requests.iter().zip(&mut handles) {
         session.reset();
-        let expected = alone(request, &mut session).unwrap();
+        let expected = alone(request, &mut session);
         let tokens: Result<Vec<_>, _> = engine.tokens(handle).collect();
         tokens.unwrap();
         assert_eq!(handle.ending().unwrap().tokens, expected.tokens);

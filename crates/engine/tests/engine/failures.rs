@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use thalweg_conformance::synth;
 use thalweg_engine::{
     Engine, EngineOptions, Error, PrefixCache, Request, SamplerSettings, Snapshot, Until,
 };
+use thalweg_gguf::GgufFile;
+use thalweg_rwkv::{Batch, CpuBatch, CpuModel, Place};
+use thalweg_tokenizer::Tokenizer;
 
 use crate::engine::{drain, engine, expected, request, run};
 use crate::fake::{VOCAB, tokenizer};
@@ -197,6 +201,38 @@ fn a_sequence_that_runs_away_fails_alone() {
             "{fault:?}"
         );
     }
+}
+
+/// What a sequence fails with in a model of three layers with infinities in this matrix.
+pub(crate) fn runaway_error<B: Batch>(name: &str, batch: impl FnOnce(GgufFile) -> B) -> Error {
+    let bytes = synth::damaged_model(&synth::shape(3, 64, 128), name, 3);
+    let file = GgufFile::from_bytes(bytes).unwrap();
+    let tokenizer = Arc::new(Tokenizer::from_gguf(file.metadata()).unwrap());
+    let mut engine = Engine::new(batch(file), tokenizer, EngineOptions::default()).unwrap();
+    let mut handle = engine.submit(request(&[5, 1, 0], 9, 1)).unwrap();
+    engine.tokens(&mut handle).last().unwrap().unwrap_err()
+}
+
+#[test]
+fn a_sequence_that_runs_away_names_the_layer_and_what_to_do() {
+    let error = runaway_error("blk.1.channel_mix_value.weight", |file| {
+        CpuBatch::new(Arc::new(CpuModel::load(file).unwrap()), 1)
+    });
+    assert!(
+        matches!(
+            error,
+            Error::Runaway {
+                read: 0,
+                place: Place::Layer(1)
+            }
+        ),
+        "{error}"
+    );
+    let message = error.to_string();
+    assert!(
+        message.contains("in layer 1") && message.contains("--check-tensors"),
+        "{message}"
+    );
 }
 
 #[test]

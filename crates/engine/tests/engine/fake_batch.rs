@@ -1,10 +1,9 @@
 //! A batch of fake sessions, which can be told to fail, and what a request gives alone.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use thalweg_engine::{ChunkSize, Error, Finish, Generation, Prompt, Request, Sampler, prefill};
+use thalweg_engine::{Finish, Prompt, Request, Until};
 use thalweg_rwkv::{
     Batch, Chosen, HostSampler, Hyperparameters, Logits, Part, Sampling, Session, State, Wanted,
 };
@@ -50,8 +49,14 @@ pub(crate) struct FakeBatch {
 impl FakeBatch {
     pub(crate) fn new(slots: usize, largest_step: usize) -> Self {
         let sessions = std::iter::repeat_with(FakeSession::new).take(slots);
+        Self::of(sessions.collect(), largest_step)
+    }
+
+    /// These sessions, each in a slot.
+    pub(crate) fn of(sessions: Vec<FakeSession>, largest_step: usize) -> Self {
+        let slots = sessions.len();
         Self {
-            sessions: sessions.collect(),
+            sessions,
             samplers: vec![HostSampler::new(Sampling::greedy()); slots],
             lost: vec![false; slots],
             logits: vec![None; slots],
@@ -208,28 +213,43 @@ pub(crate) struct Answer {
     pub(crate) finish: Finish,
 }
 
-/// What a request gives in a session of its own.
-pub(crate) fn alone(request: &Request, session: &mut dyn Session) -> Result<Answer, Error> {
+/// What a request gives in a session of its own, by the plainest way there is.
+pub(crate) fn alone(request: &Request, session: &mut dyn Session) -> Answer {
     let Prompt::Tokens(prompt) = &request.prompt else {
         panic!("a prompt of tokens");
     };
-    let (tokenizer, interrupt) = (tokenizer(), AtomicBool::new(false));
-    let mut sampler = Sampler::new(request.sampler.clone())?;
-    let read = prefill(
-        session,
-        prompt,
-        ChunkSize::default(),
-        &interrupt,
-        &mut |_| {},
-    )?;
-    let until = request.until.clone();
-    let mut generation =
-        Generation::new(session, &tokenizer, &mut sampler, read, until, &interrupt);
-    let text = (&mut generation).collect::<Result<String, _>>()?;
-    let outcome = generation.outcome();
-    Ok(Answer {
-        tokens: outcome.tokens,
+    let Until {
+        tokens: limit,
+        stop_ids,
+        stop_strings,
+    } = &request.until;
+    let tokenizer = tokenizer();
+    let mut sampler = HostSampler::new(request.sampler.sampling(None));
+    let mut logits = session.forward(prompt, Wanted::Last).unwrap();
+    let (mut tokens, mut text) = (Vec::new(), String::new());
+    let finish = loop {
+        if tokens.len() == *limit {
+            break Finish::Limit;
+        }
+        let token = sampler.choose(&logits).unwrap().token;
+        if stop_ids.contains(&token) {
+            break Finish::StopToken(token);
+        }
+        tokens.push(token);
+        let bytes = tokens
+            .iter()
+            .flat_map(|token| tokenizer.token_bytes(*token));
+        text = String::from_utf8_lossy(&bytes.flatten().copied().collect::<Vec<u8>>()).into_owned();
+        let stops = stop_strings.iter().filter_map(|stop| text.find(stop));
+        if let Some(end) = stops.min() {
+            text.truncate(end);
+            break Finish::StopString;
+        }
+        logits = session.forward(&[token], Wanted::Last).unwrap();
+    };
+    Answer {
+        tokens,
         text,
-        finish: outcome.finish.unwrap(),
-    })
+        finish,
+    }
 }

@@ -1,9 +1,10 @@
-//! The sampler against a plain computation in f64.
+//! What the settings mean: the sampler on the host against a plain computation in f64.
 
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use thalweg_engine::{Error, Sampler, SamplerSettings};
+use thalweg_engine::SamplerSettings;
+use thalweg_rwkv::{HostSampler, NoToken};
 
 fn settings() -> SamplerSettings {
     SamplerSettings {
@@ -19,8 +20,13 @@ fn settings() -> SamplerSettings {
     }
 }
 
-fn sampler(settings: &SamplerSettings) -> Sampler {
-    Sampler::new(settings.clone()).unwrap()
+fn sampler(settings: &SamplerSettings) -> HostSampler {
+    settings.validate().unwrap();
+    HostSampler::new(settings.sampling(None))
+}
+
+fn next(sampler: &mut HostSampler, logits: &[f32]) -> u32 {
+    sampler.choose(logits).unwrap().token
 }
 
 /// The probability of each token, by sorting everything and following the documented order.
@@ -73,7 +79,7 @@ proptest! {
         let kept = reference(&logits, &settings, 1e-9);
         let mut sampler = sampler(&settings);
         for _ in 0..20 {
-            let token = sampler.sample(&logits).unwrap();
+            let token = next(&mut sampler, &logits);
             prop_assert!(kept.contains_key(&token), "token {token} is not among {kept:?}");
         }
     }
@@ -87,7 +93,7 @@ proptest! {
             let mut sampler = sampler(&settings);
             let mut tokens = Vec::new();
             for _ in 0..20 {
-                tokens.push(sampler.sample(&logits).unwrap());
+                tokens.push(next(&mut sampler, &logits));
             }
             tokens
         };
@@ -141,7 +147,7 @@ fn draws_follow_the_distribution() {
         let mut sampler = sampler(&case);
         let mut counts = HashMap::<u32, usize>::new();
         for _ in 0..DRAWS {
-            *counts.entry(sampler.sample(&logits).unwrap()).or_default() += 1;
+            *counts.entry(next(&mut sampler, &logits)).or_default() += 1;
         }
         let drawn = |token: &u32| *counts.get(token).unwrap_or(&0) as f64 / DRAWS as f64;
         let distance: f64 = expected
@@ -170,7 +176,7 @@ fn top_p_of_a_flat_distribution_keeps_its_share() {
     let kept = reference(&logits, &case, 1e-9);
     assert!(kept.len() > 40_000);
     let mut sampler = sampler(&case);
-    let tokens: Vec<u32> = (0..300).map(|_| sampler.sample(&logits).unwrap()).collect();
+    let tokens: Vec<u32> = (0..300).map(|_| next(&mut sampler, &logits)).collect();
     assert!(tokens.iter().all(|token| kept.contains_key(token)));
     // Draws reach the improbable end too.
     let lowest = kept
@@ -187,8 +193,8 @@ fn top_p_of_a_flat_distribution_keeps_its_share() {
 #[test]
 fn temperature_zero_takes_the_best_token_and_the_lowest_of_equals() {
     let mut sampler = sampler(&SamplerSettings::greedy());
-    assert_eq!(sampler.sample(&[0.0, 2.0, 5.0, 5.0, 1.0]).unwrap(), 2);
-    assert_eq!(sampler.sample(&[-1.0]).unwrap(), 0);
+    assert_eq!(next(&mut sampler, &[0.0, 2.0, 5.0, 5.0, 1.0]), 2);
+    assert_eq!(next(&mut sampler, &[-1.0]), 0);
 }
 
 #[test]
@@ -202,7 +208,7 @@ fn filters_see_the_distribution_at_temperature_one() {
     let mut sampler = sampler(&case);
     for _ in 0..200 {
         assert!(
-            sampler.sample(&logits).unwrap() < 2,
+            next(&mut sampler, &logits) < 2,
             "temperature let a token in that top-p had dropped"
         );
     }
@@ -218,7 +224,7 @@ fn top_p_is_a_share_of_what_top_k_left() {
     };
     let mut sampler = sampler(&case);
     for _ in 0..100 {
-        assert_eq!(sampler.sample(&[1.0; 4]).unwrap(), 0);
+        assert_eq!(next(&mut sampler, &[1.0; 4]), 0);
     }
 }
 
@@ -232,13 +238,11 @@ fn penalties_turn_greedy_choice_away_and_fade() {
     };
     let mut sampler = sampler(&case);
     let logits = [2.0, 1.2, 0.0];
-    assert_eq!(sampler.sample(&logits).unwrap(), 0);
+    assert_eq!(next(&mut sampler, &logits), 0);
     // 2.0 - 1.0 is below 1.2
-    assert_eq!(sampler.sample(&logits).unwrap(), 1);
+    assert_eq!(next(&mut sampler, &logits), 1);
     // 2.0 - 0.5 is above 1.2 - 1.0
-    assert_eq!(sampler.sample(&logits).unwrap(), 0);
-    sampler.forget();
-    assert_eq!(sampler.sample(&logits).unwrap(), 0);
+    assert_eq!(next(&mut sampler, &logits), 0);
 }
 
 #[test]
@@ -248,13 +252,13 @@ fn biases_move_tokens_and_bans_rule_them_out() {
         bans: vec![2],
         ..SamplerSettings::greedy()
     };
-    assert_eq!(sampler(&case).sample(&[5.0, 2.0, 6.0, 3.0]).unwrap(), 1);
+    assert_eq!(next(&mut sampler(&case), &[5.0, 2.0, 6.0, 3.0]), 1);
     let nothing_left = SamplerSettings {
         bans: vec![1, 0],
         ..settings()
     };
-    let error = sampler(&nothing_left).sample(&[0.0, 1.0]).unwrap_err();
-    assert!(matches!(error, Error::NothingAllowed));
+    let nothing = sampler(&nothing_left).choose(&[0.0, 1.0]);
+    assert_eq!(nothing, Err(NoToken::NothingAllowed));
 }
 
 #[test]
@@ -262,41 +266,24 @@ fn other_settings_do_not_restart_the_random_numbers() {
     let logits = [0.0; 1000];
     let mut once = sampler(&settings());
     let mut changed = once.clone();
-    once.sample(&logits).unwrap();
-    changed.sample(&logits).unwrap();
-    changed
-        .set_settings(SamplerSettings {
-            temperature: 2.0,
-            ..settings()
-        })
-        .unwrap();
-    assert_eq!(
-        once.sample(&logits).unwrap(),
-        changed.sample(&logits).unwrap()
-    );
-    assert!(
-        changed
-            .set_settings(SamplerSettings {
-                top_p: 2.0,
-                ..settings()
-            })
-            .is_err()
-    );
-    assert_eq!(changed.settings().temperature, 2.0);
+    next(&mut once, &logits);
+    next(&mut changed, &logits);
+    let warmer = SamplerSettings {
+        temperature: 2.0,
+        ..settings()
+    };
+    changed.set_sampling(warmer.sampling(None));
+    assert_eq!(next(&mut once, &logits), next(&mut changed, &logits));
 }
 
 #[test]
 fn logits_without_meaning_are_refused() {
     for settings in [settings(), SamplerSettings::greedy()] {
         let mut sampler = sampler(&settings);
-        assert!(matches!(sampler.sample(&[]), Err(Error::NoLogits)));
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let error = sampler.sample(&[1.0, value, 2.0]).unwrap_err();
-            assert!(
-                matches!(error, Error::NonFiniteLogit { token: 1, .. }),
-                "{error}"
-            );
+            let refused = sampler.choose(&[1.0, value, 2.0]);
+            assert_eq!(refused, Err(NoToken::NotFinite { token: 1 }));
         }
-        assert!(sampler.sample(&[f32::MAX, f32::MIN]).is_ok());
+        assert!(sampler.choose(&[f32::MAX, f32::MIN, 0.0]).is_ok());
     }
 }

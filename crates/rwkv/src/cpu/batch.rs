@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::CpuModel;
 use crate::batch::{check_drafts, check_logits, check_parts, check_slot, runaway_or};
 use crate::{
-    Batch, Chosen, Draft, Error, HostSampler, Hyperparameters, Next, Part, Sampling, State, Wanted,
+    Batch, Chosen, Draft, Error, HostSampler, Hyperparameters, Next, Part, Place, Sampling, State,
+    Wanted,
 };
 
 /// The most tokens of a guess that are read together with the token before them. Rows of matrices are decoded once for all of
@@ -27,11 +28,14 @@ struct CpuSlot {
     sampler: HostSampler,
     /// From which a token was chosen in the last step; none if it was not.
     logits: Vec<f32>,
+    /// Where its numbers ran away, if they did.
+    lost: Option<Place>,
 }
 
 impl CpuSlot {
     fn continue_from(&mut self, state: State) {
         self.state = state;
+        self.lost = None;
         self.sampler = HostSampler::new(self.sampling.clone());
     }
 }
@@ -47,6 +51,7 @@ impl CpuBatch {
             sampling: Sampling::greedy(),
             sampler: HostSampler::new(Sampling::greedy()),
             logits: Vec::new(),
+            lost: None,
         };
         let slots = vec![slot; slots];
         CpuBatch { model, slots }
@@ -57,12 +62,18 @@ impl CpuBatch {
         &self.model
     }
 
-    /// The logits of a part; nothing if its numbers run away.
+    /// The logits of a part; nothing if its numbers run away, or have done so before.
     fn read(&mut self, part: &Part<'_>) -> Result<Option<Vec<f32>>, Error> {
-        let state = &mut self.slots[part.slot].state;
+        let CpuSlot { state, lost, .. } = &mut self.slots[part.slot];
+        if lost.is_some() {
+            return Ok(None);
+        }
         match self.model.forward(part.tokens, state, part.wanted, None) {
             Ok(logits) => Ok(Some(logits)),
-            Err(Error::NonFinite { .. }) => Ok(None),
+            Err(Error::NonFinite { place, .. }) => {
+                *lost = Some(place);
+                Ok(None)
+            }
             Err(other) => Err(other),
         }
     }
@@ -204,6 +215,11 @@ impl Batch for CpuBatch {
         drafts.iter().map(&mut verify).collect()
     }
 
+    fn runaway_place(&mut self, slot: usize) -> Result<Place, Error> {
+        check_slot(self, slot)?;
+        Ok(self.slots[slot].lost.unwrap_or(Place::Output))
+    }
+
     fn state(&mut self, slot: usize) -> Result<State, Error> {
         check_slot(self, slot)?;
         Ok(self.slots[slot].state.clone())
@@ -219,9 +235,14 @@ impl Batch for CpuBatch {
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), Error> {
         check_slot(self, from)?;
         check_slot(self, to)?;
-        let CpuSlot { state, sampler, .. } = self.slots[from].clone();
+        let CpuSlot {
+            state,
+            sampler,
+            lost,
+            ..
+        } = self.slots[from].clone();
         let to = &mut self.slots[to];
-        (to.state, to.sampler) = (state, sampler);
+        (to.state, to.sampler, to.lost) = (state, sampler, lost);
         to.sampler.set_sampling(to.sampling.clone());
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::layer::{LayerState, Pass};
 use super::log::StateLog;
 use super::weights::Weights;
-use crate::{Error, Hyperparameters, State, Taps, Wanted, tensors};
+use crate::{Error, Hyperparameters, Place, State, Taps, Wanted, tensors};
 use thalweg_gguf::GgufFile;
 use thalweg_shaders::twins;
 
@@ -106,7 +106,7 @@ impl CpuModel {
         let mut x = vec![0.0; tokens.len() * width];
         twins::embedding(&self.weights.embedding.of(&self.file), tokens, &mut x)?;
         x = pass.norm(&self.weights.embedding_norm, &x);
-        check_finite(&x, width, || "the embedding".to_owned())?;
+        check_finite(&x, width, Place::Embedding)?;
         for (index, (layer, state)) in self
             .weights
             .layers
@@ -115,7 +115,7 @@ impl CpuModel {
             .enumerate()
         {
             pass.layer(layer, state, &mut x)?;
-            check_finite(&x, width, || format!("layer {index}"))?;
+            check_finite(&x, width, Place::Layer(index))?;
         }
 
         let wanted = wanted.count(tokens.len());
@@ -124,7 +124,7 @@ impl CpuModel {
             &x[(tokens.len() - wanted) * width..],
         );
         let logits = pass.matmul(&self.weights.output, &normed)?;
-        check_finite(&logits, self.hp.vocab, || "the output matrix".to_owned())?;
+        check_finite(&logits, self.hp.vocab, Place::Output)?;
         Ok(logits)
     }
 }
@@ -148,11 +148,11 @@ pub(super) fn layer_states<'a>(
 }
 
 /// Refuses rows `[tokens, row_len]` with infinities. Costs next to nothing beside what made them.
-fn check_finite(rows: &[f32], row_len: usize, place: impl FnOnce() -> String) -> Result<(), Error> {
+fn check_finite(rows: &[f32], row_len: usize, place: Place) -> Result<(), Error> {
     match rows.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(index) => Err(Error::NonFinite {
-            place: place(),
+            place,
             position: index / row_len,
         }),
     }

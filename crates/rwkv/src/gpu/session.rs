@@ -116,10 +116,8 @@ impl Session for GpuSession {
             None => Ok(logits),
             Some(at) => {
                 let position = tokens.len() - wanted.count(tokens.len()) + at / vocab;
-                Err(Error::NonFinite {
-                    place: "the logits".to_owned(),
-                    position,
-                })
+                let place = self.batch.runaway_place(0)?;
+                Err(Error::NonFinite { place, position })
             }
         }
     }

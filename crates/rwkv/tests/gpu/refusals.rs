@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use thalweg_conformance::synth::{self, Types};
 use thalweg_gguf::{GgufFile, TensorType};
-use thalweg_rwkv::{Error, GpuModel, GpuOptions, Session, Taps, Tuning, Wanted};
+use thalweg_rwkv::{
+    Batch, Error, GpuBatch, GpuModel, GpuOptions, Next, Place, Session, Taps, Tuning, Wanted,
+};
 
 use crate::{CONTEXT, chunks_of, session, synth_tiny};
 
@@ -117,6 +119,37 @@ fn infinities_are_an_error() {
     );
     session.reset();
     session.forward(&[1, 2, 3], Wanted::Last).unwrap();
+}
+
+#[test]
+fn infinities_name_the_layer_where_they_began() {
+    let hp = synth::shape(3, 64, 128);
+    for (name, place) in [
+        ("token_embd", Place::Embedding),
+        ("blk.0.channel_mix_key", Place::Layer(0)),
+        ("blk.1.time_mix_receptance", Place::Layer(1)),
+        ("blk.1.time_mix_value", Place::Layer(1)),
+        ("blk.1.channel_mix_value", Place::Layer(1)),
+        ("blk.2.time_mix_output", Place::Layer(2)),
+        ("blk.2.channel_mix_value", Place::End),
+        ("output", Place::End),
+    ] {
+        let bytes = synth::damaged_model(&hp, &format!("{name}.weight"), 3);
+        let file = GgufFile::from_bytes(bytes).unwrap();
+        let mut session = session(&file, 16);
+        let error = session.forward(&[5, 0], Wanted::Last).unwrap_err();
+        let Error::NonFinite { place: found, .. } = error else {
+            panic!("{name}: {error}");
+        };
+        assert_eq!(found, place, "{name}, in a prompt");
+
+        let mut batch = GpuBatch::new(Arc::clone(session.model()), 2).unwrap();
+        let chosen = batch.decode(&[Next { slot: 1, token: 0 }], 3).unwrap();
+        assert_eq!(chosen, [None, None, None], "{name}");
+        assert_eq!(batch.runaway_place(1).unwrap(), place, "{name}, in a loop");
+        batch.reset(1).unwrap();
+        assert_eq!(batch.runaway_place(1).unwrap(), Place::End, "{name}");
+    }
 }
 
 #[test]

@@ -298,6 +298,10 @@ mod tests {
             panic!("no failure of the device");
         };
         assert!(message.contains("the device was lost") && message.contains("go on"));
-        assert!(blame_the_line(Error::Runaway { read: 3 }).is_ok());
+        let runaway = Error::Runaway {
+            read: 3,
+            place: thalweg_rwkv::Place::End,
+        };
+        assert!(blame_the_line(runaway).is_ok());
     }
 }

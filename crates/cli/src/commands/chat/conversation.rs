@@ -1,33 +1,35 @@
 //! The messages so far and the model that answers them.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
-use thalweg_engine::{
-    Error, Finish, Generation, Prefill, PrefixCache, Sampler, SamplerSettings, Until,
-};
+use thalweg_engine::{Error, Finish, SamplerSettings, Until};
 use thalweg_tokenizer::chat::{ChatTemplate, Message, Role, Thinking};
 use thalweg_tokenizer::{Tokenizer, TokenizerKind};
 
 use crate::failure::Failure;
 use crate::flags::{ModelFlags, Precision};
-use crate::model::Model;
+use crate::model::{Slots, Writer};
 use crate::prompt_cache::{self, PromptCacheFlags};
 use crate::{interrupt, output};
+
+/// For the reply, for the state before a loop of steps, and for the states around the last two replies, so that they need
+/// not leave the device.
+const SLOTS: Slots = Slots::Alone(6);
 
 /// A conversation. Each turn renders all messages anew; what the model has read of them before is taken from the
 /// cache of states, so a turn costs its own tokens alone.
 pub(super) struct Conversation {
-    model: Model,
-    tokenizer: Tokenizer,
+    writer: Writer,
+    tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
-    sampler: Sampler,
-    cache: PrefixCache,
+    settings: SamplerSettings,
+    /// Begun so far.
+    replies: u64,
     system: Option<Message>,
     messages: Vec<Message>,
     /// Models with the World vocabulary know its layout; others say theirs if they have one.
     model_talks: bool,
     reply_limit: usize,
-    interrupt: &'static AtomicBool,
 }
 
 /// How a reply ended.
@@ -47,24 +49,24 @@ impl Conversation {
         reply_limit: usize,
     ) -> Result<Self, Failure> {
         let file = flags.open()?;
-        let tokenizer = Tokenizer::from_gguf(file.metadata())?;
+        let tokenizer = Arc::new(Tokenizer::from_gguf(file.metadata())?);
         let template = ChatTemplate::from_gguf(file.metadata())?.with_thinking(thinking);
         let model_talks = tokenizer.kind() == TokenizerKind::World
             || file.metadata().contains("tokenizer.chat_template");
         let model_hash = prompt_cache.model_hash(&file)?;
-        let model = flags.start(file, Precision::Fast)?;
+        let model = flags.start_batch(file, SLOTS, Precision::Fast)?;
         let cache = prompt_cache.open(model_hash, &model)?;
+        let cache = cache.unwrap_or_else(prompt_cache::in_memory);
         Ok(Self {
             model_talks,
-            cache: cache.unwrap_or_else(prompt_cache::in_memory),
-            model,
+            writer: model.into_writer(Arc::clone(&tokenizer), Some(cache))?,
             tokenizer,
             template,
-            sampler: Sampler::new(settings)?,
+            settings,
+            replies: 0,
             system: None,
             messages: Vec::new(),
             reply_limit,
-            interrupt: interrupt::watch(),
         })
     }
 
@@ -86,9 +88,11 @@ impl Conversation {
     pub(super) fn set_temperature(&mut self, temperature: f32) -> Result<(), Error> {
         let settings = SamplerSettings {
             temperature,
-            ..self.sampler.settings().clone()
+            ..self.settings.clone()
         };
-        self.sampler.set_settings(settings)
+        settings.validate()?;
+        self.settings = settings;
+        Ok(())
     }
 
     /// Forgets the messages.
@@ -116,12 +120,10 @@ impl Conversation {
     /// Replies to the last message, which is the user's. If nothing was said, that message is taken back.
     fn reply(&mut self) -> Result<Reply, Failure> {
         interrupt::lower();
-        self.sampler.forget();
         let tokens = self.tokens()?;
-        let text = match self.read(&tokens) {
-            Ok(prefill) => self.generate(tokens, prefill)?,
-            Err(Error::Interrupted { .. }) => String::new(),
-            Err(error) => return Err(error.into()),
+        let text = match self.write(tokens) {
+            Err(Failure::Interrupted) => String::new(),
+            written => written?,
         };
         output::line("")?;
         if text.is_empty() {
@@ -150,63 +152,39 @@ impl Conversation {
         Ok(tokens)
     }
 
-    /// Brings the session to the end of `tokens`, from the nearest remembered state.
-    fn read(&mut self, tokens: &[u32]) -> Result<Prefill, Error> {
-        let known = self.cache.known(tokens);
-        let chunk_size = self.model.chunk_size;
-        let bar = output::progress(tokens.len() - known, chunk_size.tokens(), "reading");
-        let result = self.cache.read(
-            self.model.session.as_mut(),
-            tokens,
-            chunk_size,
-            self.interrupt,
-            &mut |read| bar.set_position(read as u64),
-        );
-        bar.finish_and_clear();
-        prompt_cache::report(self.cache.take_faults());
-        result
-    }
-
-    /// Prints the reply as it comes and returns it.
-    fn generate(&mut self, mut tokens: Vec<u32>, prefill: Prefill) -> Result<String, Failure> {
+    /// Has the model reply at the end of `tokens`, prints that as it comes and returns it.
+    fn write(&mut self, tokens: Vec<u32>) -> Result<String, Failure> {
+        let stop_strings = self.template.stop_strings().iter();
         let until = Until {
             tokens: self.reply_limit,
             stop_ids: self.tokenizer.stop_ids().to_vec(),
-            stop_strings: self
-                .template
-                .stop_strings()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            stop_strings: stop_strings.map(ToString::to_string).collect(),
         };
-        let session = self.model.session.as_mut();
-        let mut generation = Generation::new(
-            session,
-            &self.tokenizer,
-            &mut self.sampler,
-            prefill,
-            until,
-            self.interrupt,
-        );
+        let settings = self.next_settings();
+        let mut writing = self.writer.begin(tokens, settings, until)?;
+        writing.read_prompt("reading")?;
         let mut reply = String::new();
-        for text in &mut generation {
-            let text = text?;
-            let text = if reply.is_empty() {
-                text.trim_start()
-            } else {
-                &text
+        let ending = writing.write(|text| {
+            let text = match reply.is_empty() {
+                true => text.trim_start(),
+                false => text,
             };
-            output::write(text.as_bytes())?;
             reply.push_str(text);
-        }
-        let outcome = generation.outcome();
-        if outcome.finish == Some(Finish::Limit) {
+            output::write(text.as_bytes())
+        })?;
+        if ending.finish == Finish::Limit {
             output::note_part(" [cut at the limit of -n]");
         }
-        tokens.extend(&outcome.tokens[..outcome.read]);
-        let session = self.model.session.as_mut();
-        self.cache
-            .remember(session, &tokens, Some(&outcome.logits))?;
         Ok(reply)
+    }
+
+    /// How the next reply's tokens are chosen: each has random numbers of its own, so that no two need be alike.
+    fn next_settings(&mut self) -> SamplerSettings {
+        let settings = SamplerSettings {
+            seed: self.settings.seed.wrapping_add(self.replies),
+            ..self.settings.clone()
+        };
+        self.replies += 1;
+        settings
     }
 }
