@@ -4,6 +4,7 @@
 //! what it shows of them is their [`Summary`].
 
 mod host;
+pub mod profile;
 mod report;
 mod statistics;
 mod table;

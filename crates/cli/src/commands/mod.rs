@@ -9,5 +9,6 @@ pub(crate) mod generate;
 pub(crate) mod info;
 pub(crate) mod logits;
 pub(crate) mod perplexity;
+pub(crate) mod profile;
 pub(crate) mod tokenize;
 pub(crate) mod tune;

@@ -16,6 +16,7 @@ mod info;
 mod interrupts;
 mod measure;
 mod models;
+mod profile;
 mod program;
 mod tokenize;
 mod tune;
