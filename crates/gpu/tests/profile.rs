@@ -1,5 +1,7 @@
 //! What a context counts, and what a plan's timestamps say, on whatever adapter the machine has.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use thalweg_gpu::{Binding, Context, Plan, PlanBuilder, ReadBuffer, Work, Workgroups};
 use thalweg_shaders::kernels::{Binding as BindingKind, Kernel, Variant};
 

@@ -89,7 +89,6 @@ impl Stage {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{dispatch, stage};
-    use super::*;
 
     #[test]
     fn dispatches_of_a_kernel_are_added_up() {
