@@ -188,6 +188,7 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         for mixes in NormMix::MIXES {
             for guessed in [false, true] {
                 let norm_mix = NormMix {
+                    width: 320,
                     mixes,
                     output,
                     guessed,

@@ -37,6 +37,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "matmul_dot4.wgsl",
     "matvec.wgsl",
     "moments.wgsl",
+    "workgroup_sums.wgsl",
     "norm_mix.wgsl",
     "philox.wgsl",
     "readout.wgsl",
