@@ -19,5 +19,6 @@ mod loops;
 mod neighbours;
 mod perplexity;
 mod sampler;
+mod speculation;
 mod state_file;
 mod streaming;
