@@ -201,7 +201,8 @@ impl Sequence {
         Some(Wish {
             slot,
             tokens: &self.tokens,
-            counted_from: guessing.is_counted().then_some(self.prompt),
+            prompt: self.prompt,
+            is_counted: guessing.is_counted(),
             sampling: guessing.sampling(),
             count,
         })

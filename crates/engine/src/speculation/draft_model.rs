@@ -36,8 +36,10 @@ pub(crate) struct Wish<'a> {
     pub(crate) slot: usize,
     /// All its tokens; at least one.
     pub(crate) tokens: &'a [u32],
-    /// The first of them that was chosen, if choices are counted.
-    pub(crate) counted_from: Option<usize>,
+    /// How many of them were not chosen but given.
+    pub(crate) prompt: usize,
+    /// Whether choices depend on those before.
+    pub(crate) is_counted: bool,
     pub(crate) sampling: &'a Sampling,
     /// Tokens to guess; at least one.
     pub(crate) count: usize,
@@ -49,10 +51,9 @@ impl Wish<'_> {
         self.tokens.len() - 1
     }
 
-    /// How many of these are read without counting: the token after which the first choice was made is not among them.
-    fn uncounted(&self) -> usize {
-        let uncounted = self.counted_from.map(|from| from.saturating_sub(1));
-        uncounted.map_or(self.before_last(), |count| count.min(self.before_last()))
+    /// How many of these belong to the prompt alone: after its last token the first choice was made.
+    fn before_choices(&self) -> usize {
+        self.prompt.saturating_sub(1).min(self.before_last())
     }
 }
 
@@ -88,21 +89,20 @@ impl<B: Batch> DraftModel<B> {
         !self.standings[slot].is_lost
     }
 
-    /// Guesses for each sequence; nothing where its tokens are not all read yet, of which a call reads no more than a step takes, and
-    /// nothing where its numbers ran away.
+    /// Guesses, each with the slot of its sequence. There is none for a sequence whose prompt had still to be read, of which a call
+    /// reads no more than a step takes, and none where its numbers ran away.
     ///
     /// # Errors
     ///
     /// Those of the batch, after which the draft model is of no use.
-    pub(crate) fn guess(&mut self, wishes: &[Wish<'_>]) -> Result<Vec<Vec<u32>>, Error> {
+    pub(crate) fn guess(&mut self, wishes: &[Wish<'_>]) -> Result<Vec<(usize, Vec<u32>)>, Error> {
         self.begin(wishes)?;
-        self.read(wishes, |wish, _| wish.uncounted())?;
-        self.read_counting(wishes)?;
-        self.read(wishes, |wish, read| match read < wish.uncounted() {
-            true => read,
-            false => wish.before_last(),
-        })?;
-        self.run_ahead(wishes)
+        let is_new = |wish: &&Wish<'_>| self.standings[wish.slot].read < wish.before_choices();
+        let (new, known): (Vec<_>, Vec<_>) = wishes.iter().partition(is_new);
+        self.read(&new, Wish::before_choices)?;
+        self.read_counting(&known)?;
+        self.read(&known, Wish::before_last)?;
+        self.run_ahead(&known)
     }
 
     fn begin(&mut self, wishes: &[Wish<'_>]) -> Result<(), Error> {
@@ -117,18 +117,17 @@ impl<B: Batch> DraftModel<B> {
         Ok(())
     }
 
-    /// Reads on, without counting, as far as `until` says of a sequence of which so many tokens were read; no more than a step
-    /// takes.
-    fn read(
+    /// Reads on, without counting, up to the token with the number `until` of each; no more than a step takes.
+    fn read<'a>(
         &mut self,
-        wishes: &[Wish<'_>],
-        until: impl Fn(&Wish<'_>, usize) -> usize,
+        wishes: &[&Wish<'a>],
+        until: impl Fn(&Wish<'a>) -> usize,
     ) -> Result<(), Error> {
         let mut left = self.batch.largest_step();
         let mut parts = Vec::new();
         for wish in wishes {
             let read = &mut self.standings[wish.slot].read;
-            let count = until(wish, *read).saturating_sub(*read).min(left);
+            let count = until(wish).saturating_sub(*read).min(left);
             if count > 0 {
                 parts.push(Part {
                     slot: standing_slot(wish.slot),
@@ -146,13 +145,13 @@ impl<B: Batch> DraftModel<B> {
     }
 
     /// Verifies what was generated since the last call, a few times over.
-    fn read_counting(&mut self, wishes: &[Wish<'_>]) -> Result<(), Error> {
+    fn read_counting(&mut self, wishes: &[&Wish<'_>]) -> Result<(), Error> {
         let largest = self.batch.largest_step();
         let longest = self.batch.longest_guess().max(1);
         for _ in 0..MOST_COUNTING_STEPS {
-            let is_behind = |wish: &&Wish<'_>| {
+            let is_behind = |wish: &&&Wish<'_>| {
                 let Standing { read, is_lost, .. } = self.standings[wish.slot];
-                !is_lost && (wish.uncounted()..wish.before_last()).contains(&read)
+                wish.is_counted && !is_lost && read < wish.before_last()
             };
             let behind: Vec<_> = wishes.iter().filter(is_behind).take(largest).collect();
             if behind.is_empty() {
@@ -183,38 +182,33 @@ impl<B: Batch> DraftModel<B> {
     }
 
     /// Guesses for those of whom all is read but the last token.
-    fn run_ahead(&mut self, wishes: &[Wish<'_>]) -> Result<Vec<Vec<u32>>, Error> {
-        let is_ready = |wish: &&Wish<'_>| {
+    fn run_ahead(&mut self, wishes: &[&Wish<'_>]) -> Result<Vec<(usize, Vec<u32>)>, Error> {
+        let is_ready = |wish: &&&Wish<'_>| {
             let Standing { read, is_lost, .. } = self.standings[wish.slot];
             !is_lost && read == wish.before_last()
         };
         let most = self.batch.largest_step();
         let ready: Vec<_> = wishes.iter().filter(is_ready).take(most).collect();
-        let mut guesses = vec![Vec::new(); wishes.len()];
-        let steps = ready.iter().map(|wish| wish.count).max().unwrap_or(0);
-        if steps == 0 {
-            return Ok(guesses);
-        }
         for wish in &ready {
             self.batch
                 .copy_state(standing_slot(wish.slot), running_slot(wish.slot))?;
         }
-        let next = |wish: &&Wish<'_>| Next {
+        let next = ready.iter().map(|wish| Next {
             slot: running_slot(wish.slot),
             token: wish.tokens[wish.before_last()],
-        };
-        let next: Vec<Next> = ready.iter().map(next).collect();
+        });
+        let next: Vec<Next> = next.collect();
+        let steps = ready.iter().map(|wish| wish.count).max().unwrap_or(0);
         let chosen = self.batch.decode(&next, steps)?;
-        let mut columns =
-            (0..ready.len()).map(|column| chosen.iter().skip(column).step_by(ready.len()));
-        for (wish, guess) in wishes.iter().zip(&mut guesses) {
-            if !ready.iter().any(|ready| ready.slot == wish.slot) {
-                continue;
+        let mut guesses = Vec::with_capacity(ready.len());
+        for (column, wish) in ready.into_iter().enumerate() {
+            let chosen = chosen.iter().skip(column).step_by(next.len());
+            let tokens = chosen.map_while(|chosen| Some(chosen.as_ref()?.token));
+            let tokens: Vec<u32> = tokens.take(wish.count).collect();
+            match tokens.len() < wish.count {
+                true => self.standings[wish.slot].is_lost = true,
+                false => guesses.push((wish.slot, tokens)),
             }
-            let column = columns.next().into_iter().flatten();
-            let tokens = column.map_while(|chosen| Some(chosen.as_ref()?.token));
-            guess.extend(tokens.take(wish.count));
-            self.standings[wish.slot].is_lost = guess.len() < wish.count;
         }
         Ok(guesses)
     }

@@ -7,8 +7,8 @@
 //!
 //! Expectations err, so losses are bounded by an account of what guesses really brought, in units of a step without them.
 //! It is filled by gains and by 1 % of all steps; when it is empty, nothing is guessed. So however wrong expectations are,
-//! guessing costs at most 1 % of the time, half a step, and what the last guess was short of (preparing a device for
-//! a size of step that it has not made before not counted).
+//! guessing costs at most 1 % of the time, half a step, and what the last guess was short of. Not counted is what happens
+//! once: the first step of a size, for which a device has to be prepared, and a draft model's reading of a prompt.
 
 use super::costs::Costs;
 
@@ -201,14 +201,19 @@ impl Policy {
         }
     }
 
-    /// Learns what the draft model took for so many tokens of each of so many sequences.
-    pub(crate) fn learn_draft(&mut self, sequences: usize, tokens: usize, seconds: f64) {
-        let Some(plain) = self.plain.known(sequences) else {
-            return;
-        };
+    /// Learns what the draft model took for so many tokens of each of so many sequences, if that was measured. Returns the
+    /// seconds that count, which are those expected if nothing was.
+    pub(crate) fn learn_draft(
+        &mut self,
+        sequences: usize,
+        tokens: usize,
+        seconds: Option<f64>,
+    ) -> f64 {
+        let plain = self.plain.known(sequences).unwrap_or(0.0);
         let expected = self.draft_step(sequences, plain);
-        let step = seconds / (tokens + 1) as f64;
-        self.draft.learn(sequences, step, expected);
+        let steps = (tokens + 1) as f64;
+        let counts = seconds.map(|seconds| self.draft.learn(sequences, seconds / steps, expected));
+        steps * counts.unwrap_or(expected)
     }
 
     /// Learns what a step with guesses took and brought.
@@ -253,5 +258,4 @@ fn values(prospects: &[Option<Prospect>]) -> Vec<(f64, usize)> {
 }
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
 mod tests;

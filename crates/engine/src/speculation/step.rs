@@ -11,8 +11,8 @@ use crate::{Engine, Error};
 /// What is guessed of each sequence; nothing of some.
 struct Guesses {
     tokens: Vec<Vec<u32>>,
-    /// What a draft model took for them.
-    drafting: Duration,
+    /// Seconds that a draft model took for them, as far as they count.
+    drafting: f64,
 }
 
 impl<B: Batch> Engine<B> {
@@ -30,16 +30,23 @@ impl<B: Batch> Engine<B> {
         let prospects: Vec<Option<Prospect>> = offers.iter().map(prospect).collect();
         let room = self.scheduler.budget().saturating_sub(next.len());
         let counts = self.policy.plan(&prospects, room);
-        let start = Instant::now();
-        let mut tokens = self.draft_guesses(next, &prospects, &counts);
-        let drafting = start.elapsed();
-        for ((tokens, offer), count) in tokens.iter_mut().zip(offers).zip(&counts) {
-            if let Some(found) = offer.and_then(|offer| offer.tokens) {
-                tokens.extend(found.into_iter().take(*count));
+        let mut guesses = Guesses {
+            tokens: vec![Vec::new(); next.len()],
+            drafting: 0.0,
+        };
+        let mut wanting = Vec::new();
+        for (index, offer) in offers.into_iter().enumerate() {
+            match offer.map(|offer| offer.tokens) {
+                Some(Some(found)) => guesses.tokens[index].extend(&found[..counts[index]]),
+                Some(None) if counts[index] > 0 => wanting.push(index),
+                _ => {}
             }
         }
-        let is_any = tokens.iter().any(|tokens| !tokens.is_empty());
-        is_any.then_some(Guesses { tokens, drafting })
+        if !wanting.is_empty() {
+            self.draft_guesses(next, &wanting, &counts, &mut guesses);
+        }
+        let is_any = guesses.tokens.iter().any(|tokens| !tokens.is_empty());
+        is_any.then_some(guesses)
     }
 
     /// What could be guessed of each sequence.
@@ -56,21 +63,15 @@ impl<B: Batch> Engine<B> {
         next.iter().map(&mut offer).collect()
     }
 
-    /// The draft model's guesses of so many tokens for those who want them from it. If it fails, there is none any more.
+    /// Adds the draft model's guesses of so many tokens of those who want them from it. If it fails, there is none any more.
     fn draft_guesses(
         &mut self,
         next: &[Next],
-        prospects: &[Option<Prospect>],
+        wanting: &[usize],
         counts: &[usize],
-    ) -> Vec<Vec<u32>> {
-        let mut guesses = vec![Vec::new(); next.len()];
-        let is_drafted = |index: &usize| {
-            counts[*index] > 0 && prospects[*index].is_some_and(|prospect| prospect.is_drafted)
-        };
-        let wanting: Vec<usize> = (0..next.len()).filter(is_drafted).collect();
-        let Some(draft) = self.draft.as_mut().filter(|_| !wanting.is_empty()) else {
-            return guesses;
-        };
+        guesses: &mut Guesses,
+    ) {
+        let Some(draft) = &mut self.draft else { return };
         let wish = |index: &usize| -> Option<Wish<'_>> {
             let slot = next[*index].slot;
             self.running[slot].as_ref()?.wish(slot, counts[*index])
@@ -79,21 +80,22 @@ impl<B: Batch> Engine<B> {
         let start = Instant::now();
         let drafted = draft.guess(&wishes);
         let seconds = start.elapsed().as_secs_f64();
+        let longest = wishes.iter().map(|wish| wish.count).max().unwrap_or(0);
+        let sequences = wishes.len();
         let Ok(drafted) = drafted else {
             self.draft = None;
-            return guesses;
+            return;
         };
-        // Reading a prompt is no measure of guessing.
-        if drafted.iter().all(|tokens| !tokens.is_empty()) {
-            let longest = drafted.iter().map(Vec::len).max().unwrap_or(0);
-            self.policy.learn_draft(drafted.len(), longest, seconds);
-        }
-        for (index, tokens) in wanting.into_iter().zip(drafted) {
-            if let Some(sequence) = &mut self.running[next[index].slot] {
-                guesses[index] = sequence.drafted(tokens, &self.intake.tokenizer);
+        // A prompt is read once, and that is no measure of guessing.
+        let is_measure = drafted.len() == sequences;
+        let seconds = is_measure.then_some(seconds);
+        guesses.drafting = self.policy.learn_draft(sequences, longest, seconds);
+        for (slot, tokens) in drafted {
+            let index = next.iter().position(|next| next.slot == slot);
+            if let (Some(index), Some(sequence)) = (index, &mut self.running[slot]) {
+                guesses.tokens[index] = sequence.drafted(tokens, &self.intake.tokenizer);
             }
         }
-        guesses
     }
 
     /// Verifies the guesses, and gives every sequence what that brought.
@@ -107,18 +109,19 @@ impl<B: Batch> Engine<B> {
         let drafts: Vec<Draft<'_>> = drafts.collect();
         let start = Instant::now();
         let rows = self.batch.verify(&drafts)?;
-        let took = start.elapsed();
+        let seconds = start.elapsed().as_secs_f64();
+        let took = Duration::from_secs_f64(guesses.drafting + seconds);
         let is_chosen = |chosen: &&Option<Chosen>| chosen.is_some();
         self.policy.learn_verify(Verified {
             sequences: next.len(),
             rows: next.len() + guesses.tokens.iter().map(Vec::len).sum::<usize>(),
             tokens: rows.iter().flatten().filter(is_chosen).count(),
-            seconds: took.as_secs_f64(),
-            drafting: guesses.drafting.as_secs_f64(),
+            seconds,
+            drafting: guesses.drafting,
         });
         for ((next, guess), row) in next.iter().zip(&guesses.tokens).zip(rows) {
             if let Some(sequence) = &mut self.running[next.slot] {
-                sequence.count_guess(guess, &row, guesses.drafting + took);
+                sequence.count_guess(guess, &row, took);
             }
             // No guess reaches beyond an end, so nobody has to go back.
             self.follow(next.slot, None, row)?;

@@ -8,6 +8,7 @@
 )]
 
 mod cache;
+mod demo;
 mod device;
 mod engine;
 mod failures;
