@@ -42,6 +42,17 @@ pub(crate) struct Prospect {
     pub(crate) is_drafted: bool,
 }
 
+/// What a draft model did before a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Drafted {
+    /// Sequences of the step.
+    pub(crate) among: usize,
+    /// Those of them that it guessed for.
+    pub(crate) sequences: usize,
+    /// The most tokens that it guessed of one.
+    pub(crate) tokens: usize,
+}
+
 /// A step with guesses that was made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Verified {
@@ -201,19 +212,19 @@ impl Policy {
         }
     }
 
-    /// Learns what the draft model took for so many tokens of each of so many sequences, if that was measured. Returns the
-    /// seconds that count, which are those expected if nothing was.
-    pub(crate) fn learn_draft(
-        &mut self,
-        sequences: usize,
-        tokens: usize,
-        seconds: Option<f64>,
-    ) -> f64 {
-        let plain = self.plain.known(sequences).unwrap_or(0.0);
-        let expected = self.draft_step(sequences, plain);
-        let steps = (tokens + 1) as f64;
-        let counts = seconds.map(|seconds| self.draft.learn(sequences, seconds / steps, expected));
-        steps * counts.unwrap_or(expected)
+    /// Learns what the draft model took, if that was measured. Returns the seconds that count, which are those expected if
+    /// nothing was.
+    pub(crate) fn learn_draft(&mut self, drafted: Drafted, seconds: Option<f64>) -> f64 {
+        let Some(plain) = self.plain.known(drafted.among) else {
+            return 0.0;
+        };
+        let steps = (drafted.tokens + 1) as f64;
+        let expected = self.draft_step(drafted.sequences, plain);
+        let learn = |seconds| {
+            self.draft
+                .learn(drafted.sequences, seconds / steps, expected)
+        };
+        steps * seconds.map_or(expected, learn)
     }
 
     /// Learns what a step with guesses took and brought.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use thalweg_rwkv::{Batch, Chosen, Draft, Next};
 
-use super::policy::{Prospect, Verified};
+use super::policy::{Drafted, Prospect, Verified};
 use super::{Offer, Wish};
 use crate::{Engine, Error};
 
@@ -80,16 +80,18 @@ impl<B: Batch> Engine<B> {
         let start = Instant::now();
         let drafted = draft.guess(&wishes);
         let seconds = start.elapsed().as_secs_f64();
-        let longest = wishes.iter().map(|wish| wish.count).max().unwrap_or(0);
-        let sequences = wishes.len();
+        let work = Drafted {
+            among: next.len(),
+            sequences: wishes.len(),
+            tokens: wishes.iter().map(|wish| wish.count).max().unwrap_or(0),
+        };
         let Ok(drafted) = drafted else {
             self.draft = None;
             return;
         };
         // A prompt is read once, and that is no measure of guessing.
-        let is_measure = drafted.len() == sequences;
-        let seconds = is_measure.then_some(seconds);
-        guesses.drafting = self.policy.learn_draft(sequences, longest, seconds);
+        let is_measure = drafted.len() == work.sequences;
+        guesses.drafting = self.policy.learn_draft(work, is_measure.then_some(seconds));
         for (slot, tokens) in drafted {
             let index = next.iter().position(|next| next.slot == slot);
             if let (Some(index), Some(sequence)) = (index, &mut self.running[slot]) {
