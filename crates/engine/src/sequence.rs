@@ -218,14 +218,13 @@ impl Sequence {
     }
 
     /// How many tokens of a guess may be read: none that would end the sequence, nor any after it. So if all are right, the
-    /// sequence stands no further than single steps would bring it.
+    /// sequence stands no further than single steps would bring it. That it is short enough for the limit is seen to before.
     fn within_end(&self, guess: &[u32], tokenizer: &Tokenizer) -> usize {
         let mut text = self.text.clone();
         let goes_on = |token: &&u32| {
             let bytes = tokenizer.token_bytes(**token).unwrap_or_default();
             !self.until.stop_ids.contains(token) && !text.push(bytes).is_stopped
         };
-        let guess = &guess[..guess.len().min(self.left().saturating_sub(1))];
         guess.iter().take_while(goes_on).count()
     }
 
