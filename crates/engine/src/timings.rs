@@ -67,7 +67,8 @@ impl Timings {
         rate(self.decode_tokens, self.decode)
     }
 
-    /// How many times as fast as the other tokens those came that guesses were verified for; nothing if there were not some of both.
+    /// How many times as fast as the other tokens those came that guesses were verified for; nothing if there were not some
+    /// of both.
     pub fn guess_speed_up(&self) -> Option<f64> {
         let tokens = self.decode_tokens.checked_sub(self.guesses.tokens)?;
         let plain = rate(tokens, self.decode.saturating_sub(self.guesses.elapsed));

@@ -58,8 +58,8 @@ impl Guessing {
         self.is_counted
     }
 
-    /// The better of the guesses of up to `most` tokens that there may be at what follows `tokens`. A look-up that is right as often as
-    /// a draft model is better, as it costs nothing.
+    /// The better of the guesses of up to `most` tokens that there may be at what follows `tokens`. A look-up that is right as
+    /// often as a draft model is better, as it costs nothing.
     pub(crate) fn offer(&mut self, tokens: &[u32], most: usize, can_draft: bool) -> Option<Offer> {
         self.compare(tokens);
         let found = match self.setting {

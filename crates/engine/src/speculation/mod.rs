@@ -11,6 +11,8 @@ mod draft_model;
 mod guessing;
 mod ngram;
 mod policy;
+#[cfg(test)]
+mod simulation;
 mod step;
 mod vocabulary;
 
