@@ -115,22 +115,35 @@ impl Report {
 
     /// Why `earlier` is no part of the same measurement, if it is not: another program, machine, model or arithmetic.
     pub fn difference_from(&self, earlier: &Report) -> Option<String> {
-        let differ = |what: &str, now: &dyn std::fmt::Debug, then: &dyn std::fmt::Debug| {
-            Some(format!("its {what} is {then:?}, that of this run {now:?}"))
-        };
-        if self.device != earlier.device {
-            return differ("device", &self.device, &earlier.device);
-        }
-        if !self.model.is_same_as(&earlier.model) {
-            return differ("model", &self.model, &earlier.model);
-        }
-        if self.program != earlier.program {
-            return differ("program", &self.program, &earlier.program);
-        }
-        if self.platform != earlier.platform {
-            return differ("platform", &self.platform, &earlier.platform);
-        }
-        (self.tuned != earlier.tuned)
-            .then(|| "one of them used what a tuner found out, the other did not".to_owned())
+        let of_both = self.identity().into_iter().zip(earlier.identity());
+        let mut differing = of_both.filter(|((_, now), (_, then))| now != then);
+        differing.next().map(|((what, now), (_, then))| {
+            format!("its {what} is '{then}', that of this run is '{now}'")
+        })
+    }
+
+    /// What all samples of a measurement have in common.
+    fn identity(&self) -> [(&'static str, String); 9] {
+        let Report { device, model, .. } = self;
+        let tuned = if self.tuned { "tuned" } else { "not tuned" };
+        [
+            ("program", self.program.clone()),
+            ("platform", self.platform.clone()),
+            ("backend", device.backend.clone()),
+            ("device", device.name.clone()),
+            ("driver", device.driver.clone()),
+            ("feature list", device.features.join(" ")),
+            ("precision", device.precision.clone()),
+            ("division of work", tuned.to_owned()),
+            (
+                "model",
+                format!(
+                    "{} of {} bytes, hash {}",
+                    model.file,
+                    model.file_bytes,
+                    model.hash.as_deref().unwrap_or("unknown")
+                ),
+            ),
+        ]
     }
 }

@@ -20,7 +20,7 @@ const HEADINGS: [&str; 15] = [
     "ms/token",
     "GB/s",
     "TFLOP/s",
-    "first s",
+    "first ms",
 ];
 
 impl fmt::Display for Report {
@@ -109,7 +109,7 @@ impl Report {
                 work.and_then(|work| work.tflop_per_s(case))
                     .map(three_digits),
             ),
-            or_nothing(case.first_s.map(three_digits)),
+            or_nothing(case.first_s.map(|seconds| three_digits(seconds * 1e3))),
             or_nothing(case.device_bytes.map(megabytes)),
         ]
     }
@@ -140,10 +140,10 @@ mod tests {
             loaded in 0.250 s, 2.0 MB on the device, 20.0 MB of the host's own memory\n\
             samples of all tests in turn, in a random order of seed 1\n\
             \n\
-            | test  | chunk | block | tok/s |  25 % |  75 % |  mean | deviation | samples | ms/token |  GB/s | TFLOP/s | first s | GPU memory |\n\
-            |:------|------:|------:|------:|------:|------:|------:|----------:|--------:|---------:|------:|--------:|--------:|-----------:|\n\
-            | pp512 |   128 |    16 | 256.0 | 192.0 | 384.0 | 298.7 |     195.5 |       3 |     3.91 | 0.002 |   0.001 |    6.50 |     3.0 MB |\n\
-            | tg64  |       |       | 128.0 | 128.0 | 128.0 | 128.0 |       0.0 |       3 |     7.81 | 0.161 |   0.001 |         |            |\n";
+            | test  | chunk | block | tok/s |  25 % |  75 % |  mean | deviation | samples | ms/token |  GB/s | TFLOP/s | first ms | GPU memory |\n\
+            |:------|------:|------:|------:|------:|------:|------:|----------:|--------:|---------:|------:|--------:|---------:|-----------:|\n\
+            | pp512 |   128 |    16 | 256.0 | 192.0 | 384.0 | 298.7 |     195.5 |       3 |     3.91 | 0.002 |   0.001 |     6500 |     3.0 MB |\n\
+            | tg64  |       |       | 128.0 | 128.0 | 128.0 | 128.0 |       0.0 |       3 |     7.81 | 0.161 |   0.001 |          |            |\n";
         assert_eq!(report().to_string(), expected);
     }
 

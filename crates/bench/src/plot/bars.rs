@@ -26,7 +26,7 @@ pub(super) fn ratios(comparison: &Comparison) -> Result<Picture, Error> {
         .filter(|(_, bars)| !bars.is_empty())
         .collect();
     let lines: usize = groups.iter().map(|(_, bars)| bars.len() + 1).sum();
-    let height = 180 + BAR_HEIGHT * (lines + comparison.runs.len()) as u32;
+    let height = 180 + BAR_HEIGHT * (lines + comparison.runs.len() + 1) as u32;
     picture("comparison", (960, height), |canvas| {
         let first = comparison.runs.first().map_or("", |run| run.label.as_str());
         let title = format!("Throughput, as a multiple of {first}");
@@ -89,7 +89,7 @@ fn draw(
         .flat_map(|(_, bars)| bars)
         .map(|bar| bar.ratio);
     let widest = ratios.fold(1.0, f64::max);
-    let keys = comparison.runs.len() as f64 + 0.5;
+    let keys = comparison.runs.len() as f64 + 1.0;
     let mut chart = ChartBuilder::on(canvas)
         .margin(14)
         .x_label_area_size(48)
@@ -118,7 +118,7 @@ fn draw(
         for bar in bars {
             let corners = [(0.0, top - 0.1), (bar.ratio, top - 0.9)];
             chart.draw_series([Rectangle::new(corners, style::series(bar.run).filled())])?;
-            let caption = (bar.ratio + widest * 0.01, top - 0.5);
+            let caption = (widest * 1.03, top - 0.5); // beyond all bars, in a column
             chart.draw_series([Text::new(bar.caption.clone(), caption, left(14))])?;
             top -= 1.0;
         }
@@ -127,11 +127,18 @@ fn draw(
         [(1.0, keys), (1.0, lines as f64 + keys)],
         style::INK.stroke_width(2),
     )])?;
-    for (run, description) in comparison.runs.iter().enumerate().skip(1) {
+    for (run, description) in comparison.runs.iter().enumerate() {
         let (label, device) = (&description.label, &description.device);
-        let y = keys - run as f64;
-        let mark = [(widest * 0.01, y + 0.25), (widest * 0.04, y - 0.25)];
-        chart.draw_series([Rectangle::new(mark, style::series(run).filled())])?;
+        let y = keys - 1.0 - run as f64;
+        let (left_edge, right_edge) = (widest * 0.01, widest * 0.04);
+        // The first run is the line at one.
+        if run == 0 {
+            let line = [(left_edge, y), (right_edge, y)];
+            chart.draw_series([PathElement::new(line, style::INK.stroke_width(2))])?;
+        } else {
+            let mark = [(left_edge, y + 0.25), (right_edge, y - 0.25)];
+            chart.draw_series([Rectangle::new(mark, style::series(run).filled())])?;
+        }
         let text = format!(
             "{label}: {} {}, {}",
             device.backend, device.name, device.precision

@@ -108,7 +108,7 @@ impl Map {
                 (SegmentValue::Exact(x + 1), SegmentValue::Exact(y + 1)),
             ];
             chart.draw_series([Rectangle::new(corners, between(share).filled())])?;
-            let ink = if share > 0.5 { WHITE } else { style::INK };
+            let ink = if share > 0.6 { WHITE } else { style::INK };
             let letters = style::letters(17)
                 .color(&ink)
                 .pos(Pos::new(HPos::Center, VPos::Center));

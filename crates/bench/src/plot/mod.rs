@@ -57,7 +57,7 @@ fn picture(
         let canvas = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         let filled = canvas.fill(&style::GROUND).map_err(Fault::from);
         filled
-            .and_then(|()| draw(&canvas))
+            .and_then(|()| draw(&canvas.margin(10, 0, 0, 0)))
             .and_then(|()| canvas.present().map_err(Fault::from))
     };
     drawn.map_err(|fault| Error::Picture {

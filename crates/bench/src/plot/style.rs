@@ -34,8 +34,7 @@ pub(super) fn letters(points: u32) -> TextStyle<'static> {
 /// A number of tokens a second as an axis shows it.
 pub(super) fn rate(rate: f64) -> String {
     match rate {
-        10_000.0.. => format!("{:.0}k", rate / 1e3),
-        1000.0.. => format!("{:.1}k", rate / 1e3),
+        1000.0.. => format!("{}k", (rate / 100.0).round() / 10.0),
         10.0.. => format!("{rate:.0}"),
         0.0 => "0".to_owned(),
         _ => format!("{rate:.1}"),
