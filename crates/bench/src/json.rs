@@ -31,6 +31,7 @@ impl Report {
         json["ms_per_token"] = json!(case.ms_per_token());
         json["gb_per_s"] = json!(work.and_then(|work| work.gb_per_s(case)));
         json["tflop_per_s"] = json!(work.and_then(|work| work.tflop_per_s(case)));
+        json["share_of_limit"] = json!(self.share_of_limit(case));
         json["drift"] = json!(drift(&case.samples_s));
         json
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Case, DRIFT, HostMemory, Work, drift};
+use crate::{Case, DRIFT, HostMemory, Limits, Share, Work, drift};
 
 /// Everything that one run of the benchmark found out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Report {
     /// What the random order of the samples came from; none in reports whose cases were measured one after the other.
     #[serde(default)]
     pub seed: Option<u64>,
+    /// What the device does at the most, if that was measured.
+    #[serde(default)]
+    pub limits: Option<Limits>,
     /// What making it ready took, each time that was done.
     pub loads: Vec<Load>,
     /// What was measured.
@@ -111,6 +114,12 @@ impl Report {
             .iter()
             .filter_map(|case| Some((case, drift(&case.samples_s)?)))
             .filter(|(_, change)| change.abs() > DRIFT)
+    }
+
+    /// How near the case came to what the device does at the most, if that was measured.
+    pub fn share_of_limit(&self, case: &Case) -> Option<Share> {
+        let (limits, work) = (self.limits?, self.model.work?);
+        limits.share(case, &work, &self.device.precision)
     }
 
     /// Why `earlier` is no part of the same measurement, if it is not: another program, machine, model or arithmetic.

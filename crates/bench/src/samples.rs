@@ -68,6 +68,7 @@ pub(crate) fn report() -> Report {
         },
         tuned: false,
         seed: Some(1),
+        limits: None,
         loads: vec![Load {
             seconds: 0.25,
             host_memory: Some(HostMemory {

@@ -5,7 +5,7 @@ use crate::{Case, Report, drift};
 
 const HEADINGS: &str = "model,model_bytes,backend,adapter,driver,features,precision,activations,chunk_size,block_size,\
     test,tokens,sequences,depth,tokens_per_s,tokens_per_s_min,tokens_per_s_25,tokens_per_s_75,tokens_per_s_max,\
-    tokens_per_s_mean,tokens_per_s_deviation,ms_per_token,gb_per_s,tflop_per_s,drift,first_s,device_bytes,samples_s\n";
+    tokens_per_s_mean,tokens_per_s_deviation,ms_per_token,gb_per_s,tflop_per_s,percent_of_limit,limit,drift,first_s,device_bytes,samples_s\n";
 
 impl Report {
     /// A line of headings and one a case. `tokens_per_s` is the median; samples are separated by spaces.
@@ -18,6 +18,7 @@ impl Report {
         let Report { device, model, .. } = self;
         let (setting, work) = (&case.setting, model.work.as_ref());
         let rate = case.tokens_per_s();
+        let share = self.share_of_limit(case);
         let rate_of = |pick: fn(&crate::Summary) -> f64| or_nothing(rate.as_ref().map(pick));
         let samples: Vec<String> = case.samples_s.iter().map(f64::to_string).collect();
         let fields = [
@@ -45,6 +46,8 @@ impl Report {
             or_nothing(case.ms_per_token()),
             or_nothing(work.and_then(|work| work.gb_per_s(case))),
             or_nothing(work.and_then(|work| work.tflop_per_s(case))),
+            or_nothing(share.map(|share| share.percent)),
+            or_nothing(share.map(|share| share.of.name())),
             or_nothing(drift(&case.samples_s)),
             or_nothing(case.first_s),
             or_nothing(case.device_bytes),
@@ -71,7 +74,7 @@ mod tests {
     fn every_line_has_a_field_a_heading() {
         let csv = report().to_csv();
         let counts = csv.lines().map(|line| line.split(',').count());
-        assert_eq!(counts.collect::<Vec<_>>(), [28; 3]);
+        assert_eq!(counts.collect::<Vec<_>>(), [30; 3]);
         assert!(
             csv.contains(",pp512,512,1,0,256,") && csv.ends_with(",0.5 0.5 0.5\n"),
             "{csv}"

@@ -3,7 +3,7 @@
 use super::{or_nothing, three_digits};
 use crate::{Case, Report, Table};
 
-const HEADINGS: [&str; 17] = [
+const HEADINGS: [&str; 18] = [
     "model",
     "size",
     "backend",
@@ -20,6 +20,7 @@ const HEADINGS: [&str; 17] = [
     "ms/token",
     "GB/s",
     "TFLOP/s",
+    "% of limit",
     "GPU memory",
 ];
 
@@ -56,6 +57,7 @@ impl Report {
                 work.and_then(|work| work.tflop_per_s(case))
                     .map(three_digits),
             ),
+            or_nothing(self.share_of_limit(case)),
             or_nothing(case.device_bytes.map(binary_size)),
         ]
     }

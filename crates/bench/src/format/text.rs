@@ -5,7 +5,7 @@ use std::fmt;
 use super::{activations, megabytes, or_nothing, three_digits};
 use crate::{Case, Load, Report, Table};
 
-const HEADINGS: [&str; 15] = [
+const HEADINGS: [&str; 16] = [
     "test",
     "chunk",
     "block",
@@ -20,6 +20,7 @@ const HEADINGS: [&str; 15] = [
     "ms/token",
     "GB/s",
     "TFLOP/s",
+    "% of limit",
     "first ms",
 ];
 
@@ -44,6 +45,7 @@ impl Report {
             tuned,
             loads,
             seed,
+            limits,
             ..
         } = self;
         writeln!(f, "{program} on {platform}")?;
@@ -71,6 +73,9 @@ impl Report {
         )?;
         if let Some(load) = loads.first() {
             writeln!(f, "loaded in {:.3} s{}", load.seconds, memory(load))?;
+        }
+        if let Some(limits) = limits {
+            writeln!(f, "limits: {limits}")?;
         }
         if let Some(seed) = seed {
             writeln!(
@@ -109,6 +114,7 @@ impl Report {
                 work.and_then(|work| work.tflop_per_s(case))
                     .map(three_digits),
             ),
+            or_nothing(self.share_of_limit(case)),
             or_nothing(case.first_s.map(|seconds| three_digits(seconds * 1e3))),
             or_nothing(case.device_bytes.map(megabytes)),
         ]

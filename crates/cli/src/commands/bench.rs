@@ -42,7 +42,8 @@ read before, unmeasured. \"x8\" is 8 sequences at once, all together. tg128-samp
 the default sampler settings, and waits for it; tg128-loop does so without waiting for each, where there is a device.
 
 The table shows median, quartiles, mean and sample deviation of tokens a second; the time of the cold run, in which kernels \
-may have been compiled; and, by the model's shape, bytes of weights and states, and operations, a second. Markdown has a \
+may have been compiled; and, by the model's shape, bytes of weights and states, and operations, a second; with --limits, \
+how many percent that is of the limit that it is nearest to: reading, multiplying and adding, matrices. Markdown has a \
 row a test with all that its figure depends on, and mean ± deviation; JSON holds every sample. \
 Ctrl-C keeps what is measured; --resume goes on with it.
 
@@ -101,6 +102,10 @@ pub(crate) struct Args {
     /// Decides the order of the samples
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+
+    /// Measure first what the device does at the most, and show how near each test comes to it
+    #[arg(long)]
+    limits: bool,
 
     /// How to print the result: for a terminal, in Markdown, as JSON, as a line of JSON a test, as CSV
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
@@ -163,6 +168,7 @@ fn begin(args: &Args) -> Result<Report, Failure> {
         model: model::describe(&args.path.open()?)?,
         tuned: false,
         seed: Some(args.seed),
+        limits: None,
         loads: Vec::new(),
         cases: Vec::new(),
     })
@@ -185,6 +191,9 @@ fn measure(args: &Args, former: Option<Former>, report: &mut Report) -> Result<(
         precision: compute.precision().name().to_owned(),
         ..compute.device()
     };
+    if args.limits {
+        report.limits = Some(compute.measure_limits()?);
+    }
     Measurement::new(args, &compute, &plan, former, report).run()
 }
 

@@ -258,3 +258,27 @@ fn an_interrupted_measurement_keeps_what_it_has() {
     let samples = cases(&report)[0]["samples_s"].as_array().unwrap().len();
     assert!((1..65535).contains(&samples), "{samples}");
 }
+
+#[test]
+fn limits_of_a_device_and_how_near_tests_come_to_them() {
+    let folder = folder();
+    let flags = [
+        "--prefill",
+        "4",
+        "--decode",
+        "2",
+        "--limits",
+        "-o",
+        "json",
+        "--backend",
+    ];
+    let report = bench(&folder, &[&flags[..], &["vulkan"]].concat()).json();
+    assert!(report["limits"]["read_bytes_per_s"].as_f64() > Some(0.0));
+    assert!(report["limits"]["fma_flop_per_s"].as_f64() > Some(0.0));
+    for case in cases(&report) {
+        let percent = case["share_of_limit"]["percent"].as_f64().unwrap();
+        assert!((0.0..=100.0).contains(&percent), "{case}");
+    }
+    bench(&folder, &[&flags[..], &["cpu"]].concat())
+        .assert_fails(USAGE, &["--limits", "--backend"]);
+}
