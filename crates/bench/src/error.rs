@@ -14,16 +14,16 @@ pub enum Error {
     #[error("found an empty file, expected what `thalweg bench -o json` or `-o jsonl` prints")]
     NoReport,
     /// A sample is no time.
-    #[error("found a sample of {found} s in {test}, expected times above zero; measure it again")]
+    #[error("found a sample of {found} s in {test}, expected 1e-9 s to 1e9 s; measure it again")]
     Sample {
         /// The test.
         test: String,
         /// The sample.
         found: f64,
     },
-    /// A case is of no token.
+    /// A case is of no token, no sequence, or chunks of no token.
     #[error(
-        "found a case of no token or no sequence, {test}, expected one at least; measure it again"
+        "found a case of no token, sequence or chunk, {test}, expected one of each at least; measure it again"
     )]
     NothingRead {
         /// The test.

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use crate::{Activations, Case, Error, Report, drift};
 
+/// What a sample may take: from less than any clock tells to thirty years.
+const TIMES_S: std::ops::Range<f64> = 1e-9..1e9;
+
 impl Report {
     /// The report as one JSON object. What follows from the samples stands beside them, for programs that only want that.
     pub fn to_json(&self) -> Value {
@@ -66,7 +69,7 @@ impl Report {
 
     fn check(&self) -> Result<(), Error> {
         for case in &self.cases {
-            let is_time = |seconds: &&f64| seconds.is_finite() && **seconds > 0.0;
+            let is_time = |seconds: &&f64| TIMES_S.contains(*seconds);
             let samples = case.samples_s.iter().chain(&case.first_s);
             if let Some(&found) = samples.clone().find(|seconds| !is_time(seconds)) {
                 return Err(Error::Sample {
@@ -74,7 +77,8 @@ impl Report {
                     found,
                 });
             }
-            if case.setting.tokens == 0 || case.setting.sequences == 0 {
+            let setting = &case.setting;
+            if [setting.tokens, setting.sequences, setting.chunk_size].contains(&0) {
                 return Err(Error::NothingRead {
                     test: case.setting.test().to_string(),
                 });
@@ -157,7 +161,7 @@ mod tests {
         assert!(matches!(fault("{"), Error::Json(_)));
         assert!(matches!(fault("[{\"n_prompt\": 512}]"), Error::Json(_)));
         assert!(fault("{}").to_string().contains("missing field"));
-        for seconds in ["0.0", "-1.0", "1e999"] {
+        for seconds in ["0.0", "-1.0", "1e999", "1e-320", "1e300"] {
             let text = report().to_json().to_string();
             let text = text.replacen("\"samples_s\":[", &format!("\"samples_s\":[{seconds},"), 1);
             let fault = fault(&text);

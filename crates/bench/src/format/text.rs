@@ -27,6 +27,9 @@ const HEADINGS: [&str; 16] = [
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_head(f)?;
+        if self.cases.is_empty() {
+            return Ok(());
+        }
         let mut table = Table::new(HEADINGS.into_iter().chain(["GPU memory"]));
         self.cases
             .iter()
@@ -83,7 +86,10 @@ impl Report {
                 "samples of all tests in turn, in a random order of seed {seed}"
             )?;
         }
-        writeln!(f)
+        match self.cases.is_empty() {
+            true => Ok(()),
+            false => writeln!(f),
+        }
     }
 
     fn cells(&self, case: &Case) -> Vec<String> {

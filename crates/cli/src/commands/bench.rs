@@ -145,7 +145,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let measured = measure(args, former, &mut report);
     report.cases.retain(|case| !case.samples_s.is_empty());
     // What was measured before a Ctrl-C or a failure is not lost.
-    let shown = match report.cases.is_empty() {
+    let shown = match report.cases.is_empty() && report.limits.is_none() {
         true => Ok(()),
         false => show(args, &report, rival.as_ref(), pictures.as_ref()),
     };

@@ -66,6 +66,9 @@ impl<'a> Measurement<'a> {
     }
 
     fn measure(&mut self) -> Result<(), Failure> {
+        if self.plan.places.is_empty() {
+            return Ok(());
+        }
         let shared = self.load()?;
         self.check_sizes(&shared)?;
         if let Some(former) = &self.former {
