@@ -1,6 +1,7 @@
 //! From the flags to a session that can be run.
 
 mod batch;
+mod limits;
 mod shared;
 
 use std::ops::ControlFlow;
@@ -8,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use thalweg_bench::{Device, Limits};
+use thalweg_bench::Device;
 use thalweg_engine::ChunkSize;
 use thalweg_gguf::GgufFile;
-use thalweg_gpu::{Adapter, AdapterKind, Ceilings, Context, Feature};
+use thalweg_gpu::{Adapter, AdapterKind, Context, Feature};
 use thalweg_rwkv::selftest::{self, Finding};
 use thalweg_rwkv::{
     CpuModel, CpuSession, GpuModel, GpuOptions, GpuSession, Hyperparameters, Progress, Session,
@@ -170,9 +171,7 @@ impl<'f> Compute<'f> {
             ..*self
         }
     }
-}
 
-impl Compute<'_> {
     /// Those of the block sizes asked for that matter: on the CPU none, which is said.
     pub(crate) fn block_sizes<'s>(&self, asked_for: &'s [u32]) -> &'s [u32] {
         match (&self.context, asked_for) {
@@ -396,24 +395,6 @@ impl Compute<'_> {
             Some(precision) if has(Feature::F16) => precision,
             _ => Precision::Exact,
         }
-    }
-
-    /// What the device does at the most.
-    pub(crate) fn measure_limits(&self) -> Result<Limits, Failure> {
-        let Some(context) = &self.context else {
-            return Err(Failure::Usage(
-                "--limits is for GPUs, but the CPU computes; leave it out, or name another --backend"
-                    .to_owned(),
-            ));
-        };
-        let ceilings = Ceilings::measure(context)?;
-        Ok(Limits {
-            read_bytes_per_s: ceilings.read_bytes_per_s,
-            fma_flop_per_s: ceilings.fma_flop_per_s,
-            matrix_flop_per_s: ceilings.matrix_flop_per_s,
-            dispatch_s: ceilings.dispatch_s,
-            round_trip_s: ceilings.round_trip_s,
-        })
     }
 
     /// The features of the device in use, as `thalweg devices` names them.

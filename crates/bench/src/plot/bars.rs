@@ -1,14 +1,16 @@
 //! The ratios of a comparison as bars, with the first run as the line at one.
 
 use plotters::element::{PathElement, Rectangle, Text};
-use plotters::prelude::{ChartBuilder, Color};
+use plotters::prelude::{ChartBuilder, Color, DrawingBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{Canvas, Fault, Picture, picture, style};
+use super::{Canvas, Drawing, Fault, Picture, picture, style};
 use crate::{Comparison, Entry, Error, Row};
 
 /// Points from bar to bar.
 const BAR_HEIGHT: u32 = 26;
+/// Rows with which there would be more lines are left to the table: nobody reads a picture of more.
+const MOST_LINES: usize = 400;
 
 /// One bar.
 struct Bar {
@@ -19,20 +21,44 @@ struct Bar {
 
 /// The rows that have any ratio, from top to bottom, each with the bars of its runs.
 pub(super) fn ratios(comparison: &Comparison) -> Result<Picture, Error> {
-    let groups: Vec<(String, Vec<Bar>)> = comparison
-        .rows
-        .iter()
-        .map(|row| (name(row), bars(row)))
-        .filter(|(_, bars)| !bars.is_empty())
-        .collect();
-    let lines: usize = groups.iter().map(|(_, bars)| bars.len() + 1).sum();
+    let mut groups = Vec::new();
+    let mut lines = 0;
+    for row in &comparison.rows {
+        let bars = bars(row);
+        if !bars.is_empty() && lines + bars.len() < MOST_LINES {
+            lines += bars.len() + 1;
+            groups.push((name(row), bars));
+        }
+    }
     let height = 180 + BAR_HEIGHT * (lines + comparison.runs.len() + 1) as u32;
-    picture("comparison", (960, height), |canvas| {
-        let first = comparison.runs.first().map_or("", |run| run.label.as_str());
+    let chart = Chart {
+        comparison,
+        groups,
+        lines,
+    };
+    picture("comparison", (960, height), &chart)
+}
+
+/// The bars of all rows.
+struct Chart<'a> {
+    comparison: &'a Comparison,
+    /// Rows by their names.
+    groups: Vec<(String, Vec<Bar>)>,
+    /// Bars and names of rows.
+    lines: usize,
+}
+
+impl Drawing for Chart<'_> {
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<(), Fault>
+    where
+        DB::ErrorType: 'static,
+    {
+        let runs = &self.comparison.runs;
+        let first = runs.first().map_or("", |run| run.label.as_str());
         let title = format!("Throughput, as a multiple of {first}");
         let canvas = canvas.titled(&title, style::letters(22))?;
-        draw(&canvas, comparison, &groups, lines)
-    })
+        draw(&canvas, self.comparison, &self.groups, self.lines)
+    }
 }
 
 fn name(row: &Row) -> String {
@@ -78,12 +104,15 @@ fn bars(row: &Row) -> Vec<Bar> {
     row.entries.iter().enumerate().filter_map(bar).collect()
 }
 
-fn draw(
-    canvas: &Canvas<'_>,
+fn draw<DB: DrawingBackend>(
+    canvas: &Canvas<DB>,
     comparison: &Comparison,
     groups: &[(String, Vec<Bar>)],
     lines: usize,
-) -> Result<(), Fault> {
+) -> Result<(), Fault>
+where
+    DB::ErrorType: 'static,
+{
     let ratios = groups
         .iter()
         .flat_map(|(_, bars)| bars)

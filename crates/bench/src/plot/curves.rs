@@ -2,9 +2,11 @@
 
 use plotters::coord::combinators::{BindKeyPoints, IntoLogRange};
 use plotters::element::{Circle, ErrorBar, PathElement};
-use plotters::prelude::{ChartBuilder, Color, LineSeries, SeriesLabelPosition, ShapeStyle};
+use plotters::prelude::{
+    ChartBuilder, Color, DrawingBackend, LineSeries, SeriesLabelPosition, ShapeStyle,
+};
 
-use super::{Canvas, Fault, Picture, picture, style, subtitle};
+use super::{Canvas, Drawing, Fault, Picture, picture, style, subtitle};
 use crate::{Activations, Case, Error, Report, Summary, Task};
 
 const SIZE: (u32, u32) = (900, 540);
@@ -111,21 +113,46 @@ fn draw(
     if places.len() < 2 {
         return Ok(None);
     }
-    picture(name, SIZE, |canvas| {
-        let canvas = canvas.titled(title, style::letters(24))?;
-        let canvas = canvas.titled(&subtitle(report), style::letters(15))?;
-        draw_curves(&canvas, axis, &places, curves)
-    })
-    .map(Some)
+    let chart = Chart {
+        title,
+        subtitle: subtitle(report),
+        axis,
+        places: places.into_iter().map(|place| place as f64).collect(),
+        curves,
+    };
+    picture(name, SIZE, &chart).map(Some)
 }
 
-fn draw_curves(
-    canvas: &Canvas<'_>,
+/// Curves on common axes.
+struct Chart<'a> {
+    title: &'a str,
+    subtitle: String,
+    axis: &'a str,
+    /// All places that any curve has.
+    places: Vec<f64>,
+    curves: &'a [Curve],
+}
+
+impl Drawing for Chart<'_> {
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<(), Fault>
+    where
+        DB::ErrorType: 'static,
+    {
+        let canvas = canvas.titled(self.title, style::letters(24))?;
+        let canvas = canvas.titled(&self.subtitle, style::letters(15))?;
+        draw_curves(&canvas, self.axis, &self.places, self.curves)
+    }
+}
+
+fn draw_curves<DB: DrawingBackend>(
+    canvas: &Canvas<DB>,
     axis: &str,
-    places: &[usize],
+    places: &[f64],
     curves: &[Curve],
-) -> Result<(), Fault> {
-    let places: Vec<f64> = places.iter().map(|place| *place as f64).collect();
+) -> Result<(), Fault>
+where
+    DB::ErrorType: 'static,
+{
     let (least, most) = (places[0], places[places.len() - 1]);
     let rates = curves.iter().flat_map(|curve| &curve.points);
     let top = rates
@@ -137,7 +164,7 @@ fn draw_curves(
         .margin_right(24)
         .x_label_area_size(52)
         .y_label_area_size(70)
-        .build_cartesian_2d(across.with_key_points(places), 0.0..top * 1.08)?;
+        .build_cartesian_2d(across.with_key_points(places.to_vec()), 0.0..top * 1.08)?;
     chart
         .configure_mesh()
         .bold_line_style(style::FAINT)
@@ -164,7 +191,7 @@ fn draw_curves(
             .draw_series(LineSeries::new(medians.clone(), line))?
             .label(curve.label.clone())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], line));
-        chart.draw_series(medians.map(|point| Circle::new(point, 4, colour.filled())))?;
+        chart.draw_series(medians.map(|point| Circle::new(point, 3, colour.filled())))?;
         chart.draw_series(curve.points.iter().map(|(place, rate)| {
             ErrorBar::new_vertical(
                 *place as f64,
@@ -172,7 +199,7 @@ fn draw_curves(
                 rate.median,
                 rate.upper_quartile,
                 line,
-                10,
+                12,
             )
         }))?;
     }

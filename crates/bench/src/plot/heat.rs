@@ -1,18 +1,25 @@
 //! Block size by chunk size, as a map whose cells say and show how fast they are.
 
+use std::ops::RangeInclusive;
+
 use plotters::coord::ranged1d::{IntoSegmentedCoord, SegmentValue};
 use plotters::element::{Rectangle, Text};
-use plotters::prelude::{ChartBuilder, Color, RGBColor, WHITE};
+use plotters::prelude::{ChartBuilder, Color, DrawingBackend, RGBColor, WHITE};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{Canvas, Fault, Picture, picture, style, subtitle};
+use super::{Canvas, Drawing, Fault, Picture, picture, style, subtitle};
 use crate::{Error, Report, Setting, Test};
 
 const SLOWEST: RGBColor = RGBColor(226, 237, 247);
 const FASTEST: RGBColor = RGBColor(8, 69, 130);
 
+/// Cells of a map in each direction: what does not vary is no map, and more of them nobody reads.
+const EXTENTS: RangeInclusive<usize> = 2..=64;
+
 /// The cells of one test, and what they are in each direction.
 struct Map {
+    title: String,
+    subtitle: String,
     chunks: Vec<usize>,
     blocks: Vec<u32>,
     /// Medians, of those that were measured.
@@ -39,7 +46,8 @@ pub(super) fn block_by_chunk(report: &Report) -> Result<Vec<Picture>, Error> {
 
 fn draw(report: &Report, test: Test, like: &Setting) -> Result<Option<Picture>, Error> {
     let map = Map::new(report, like);
-    if map.chunks.len() < 2 || map.blocks.len() < 2 {
+    let extents = [map.chunks.len(), map.blocks.len()];
+    if !extents.iter().all(|extent| EXTENTS.contains(extent)) {
         return Ok(None);
     }
     let activations = like.activations.name();
@@ -48,14 +56,18 @@ fn draw(report: &Report, test: Test, like: &Setting) -> Result<Option<Picture>, 
         240 + 95 * map.chunks.len() as u32,
         190 + 75 * map.blocks.len() as u32,
     );
-    picture(&name, (size.0.max(640), size.1), |canvas| {
-        let title =
-            format!("{test}, tok/s by block size and chunk size, activations {activations}");
-        let canvas = canvas.titled(&title, style::letters(21))?;
-        let canvas = canvas.titled(&subtitle(report), style::letters(14))?;
-        map.draw_on(&canvas)
-    })
-    .map(Some)
+    picture(&name, (size.0.max(640), size.1), &map).map(Some)
+}
+
+impl Drawing for Map {
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<(), Fault>
+    where
+        DB::ErrorType: 'static,
+    {
+        let canvas = canvas.titled(&self.title, style::letters(21))?;
+        let canvas = canvas.titled(&self.subtitle, style::letters(14))?;
+        self.draw_cells(&canvas)
+    }
 }
 
 impl Map {
@@ -67,14 +79,20 @@ impl Map {
             Some((setting.chunk_size, setting.block_size?, rate.median))
         };
         let cells: Vec<_> = report.cases.iter().filter_map(cell).collect();
+        let (test, activations) = (like.test(), like.activations.name());
         Map {
+            title: format!("{test}, tok/s by block size and chunk size, activations {activations}"),
+            subtitle: subtitle(report),
             chunks: sorted(cells.iter().map(|cell| cell.0)),
             blocks: sorted(cells.iter().map(|cell| cell.1)),
             cells,
         }
     }
 
-    fn draw_on(&self, canvas: &Canvas<'_>) -> Result<(), Fault> {
+    fn draw_cells<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<(), Fault>
+    where
+        DB::ErrorType: 'static,
+    {
         let columns = 0..self.chunks.len() as i32 - 1;
         let rows = 0..self.blocks.len() as i32 - 1;
         let mut chart = ChartBuilder::on(canvas)

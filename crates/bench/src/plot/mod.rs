@@ -1,13 +1,14 @@
-//! Pictures of reports and comparisons, as SVG on a light ground of their own, so that they are readable in light pages
-//! and dark ones.
+//! Pictures of reports and comparisons, as SVG and PNG, on a light ground of their own, so that they are readable in light
+//! pages and dark ones.
 
 mod bars;
 mod curves;
 mod heat;
+mod letters;
 mod style;
 
 use plotters::coord::Shift;
-use plotters::prelude::{DrawingArea, IntoDrawingArea, SVGBackend};
+use plotters::prelude::{BitMapBackend, DrawingArea, DrawingBackend, IntoDrawingArea, SVGBackend};
 
 use crate::{Comparison, Error, Report};
 
@@ -16,8 +17,10 @@ use crate::{Comparison, Error, Report};
 pub struct Picture {
     /// The name, without an ending.
     pub name: String,
-    /// The picture itself.
+    /// The picture as SVG.
     pub svg: String,
+    /// The picture as PNG.
+    pub png: Vec<u8>,
 }
 
 /// What pictures can be made of the report: throughput against chunk size, block size by chunk size, throughput against
@@ -44,30 +47,60 @@ pub fn of_comparison(comparison: &Comparison) -> Result<Picture, Error> {
 /// What drawing can fail with.
 type Fault = Box<dyn std::error::Error>;
 /// A picture being drawn.
-type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Canvas<DB> = DrawingArea<DB, Shift>;
 
-/// A picture of so many points by so many, filled with the ground and then drawn on.
-fn picture(
-    name: &str,
-    size: (u32, u32),
-    draw: impl FnOnce(&Canvas<'_>) -> Result<(), Fault>,
-) -> Result<Picture, Error> {
-    let mut svg = String::new();
-    let drawn = {
-        let canvas = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        let filled = canvas.fill(&style::GROUND).map_err(Fault::from);
-        filled
-            .and_then(|()| draw(&canvas.margin(10, 0, 0, 0)))
-            .and_then(|()| canvas.present().map_err(Fault::from))
-    };
-    drawn.map_err(|fault| Error::Picture {
-        picture: name.to_owned(),
-        fault: fault.to_string(),
-    })?;
+/// Something that can be drawn, whatever it is drawn by.
+trait Drawing {
+    /// Draws it.
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<(), Fault>
+    where
+        DB::ErrorType: 'static;
+}
+
+/// A picture of so many points by so many.
+fn picture(name: &str, size: (u32, u32), drawing: &impl Drawing) -> Result<Picture, Error> {
+    let made = letters::register()
+        .and_then(|()| Ok((svg(size, drawing)?, png(size, drawing)?)))
+        .map_err(|fault| Error::Picture {
+            picture: name.to_owned(),
+            fault: fault.to_string(),
+        });
+    let (svg, png) = made?;
     Ok(Picture {
         name: name.to_owned(),
         svg,
+        png,
     })
+}
+
+fn svg(size: (u32, u32), drawing: &impl Drawing) -> Result<String, Fault> {
+    let mut svg = String::new();
+    draw_on(SVGBackend::with_string(&mut svg, size), drawing)?;
+    Ok(svg)
+}
+
+fn png((width, height): (u32, u32), drawing: &impl Drawing) -> Result<Vec<u8>, Fault> {
+    const BYTES_A_POINT: usize = 3;
+    let mut pixels = vec![0; BYTES_A_POINT * width as usize * height as usize];
+    draw_on(
+        BitMapBackend::with_buffer(&mut pixels, (width, height)),
+        drawing,
+    )?;
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header()?.write_image_data(&pixels)?;
+    Ok(png)
+}
+
+fn draw_on<DB: DrawingBackend>(backend: DB, drawing: &impl Drawing) -> Result<(), Fault>
+where
+    DB::ErrorType: 'static,
+{
+    let canvas = backend.into_drawing_area();
+    canvas.fill(&style::GROUND)?;
+    drawing.draw(&canvas.margin(10, 0, 0, 0))?;
+    Ok(canvas.present()?)
 }
 
 /// What all cases of a report have in common, as a line under a title.
@@ -90,6 +123,20 @@ mod tests {
 
     fn of_cases(cases: Vec<Case>) -> Vec<Picture> {
         of_report(&Report { cases, ..report() }).unwrap()
+    }
+
+    /// Whether the ground is covered with something, letters among it, that leaves most of it free.
+    fn has_ink(png: &[u8]) -> bool {
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png))
+            .read_info()
+            .unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut pixels).unwrap();
+        let inked = pixels
+            .chunks(3)
+            .filter(|pixel| pixel.iter().all(|part| *part < 90))
+            .count();
+        (pixels.len() / 3000..pixels.len() / 6).contains(&inked)
     }
 
     fn names(pictures: &[Picture]) -> Vec<&str> {
@@ -135,6 +182,7 @@ mod tests {
                 "{}",
                 picture.name
             );
+            assert!(has_ink(&picture.png), "{}", picture.name);
         }
         assert!(pictures[0].svg.contains("pp512, block 16"));
         assert!(pictures[1].svg.contains("block size"));

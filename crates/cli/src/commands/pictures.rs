@@ -35,11 +35,16 @@ impl<'a> Pictures<'a> {
             );
         }
         for picture in pictures {
-            let path = self.folder.join(format!("{}.svg", picture.name));
-            std::fs::write(&path, &picture.svg)
-                .map_err(|error| Failure::path("write", &path, &error))?;
-            output::note(format_args!("drew {}", path.display()));
+            self.write(picture, "svg", picture.svg.as_bytes())?;
+            self.write(picture, "png", &picture.png)?;
         }
+        Ok(())
+    }
+
+    fn write(&self, picture: &Picture, ending: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.folder.join(format!("{}.{ending}", picture.name));
+        std::fs::write(&path, bytes).map_err(|error| Failure::path("write", &path, &error))?;
+        output::note(format_args!("drew {}", path.display()));
         Ok(())
     }
 }

@@ -216,6 +216,8 @@ fn pictures_of_what_varies() {
     for name in ["chunk-size", "sequences"] {
         let svg = std::fs::read_to_string(pictures.join(format!("{name}.svg"))).unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("random"));
+        let png = std::fs::read(pictures.join(format!("{name}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
     }
 }
 
