@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::{activations, megabytes, or_nothing, three_digits};
-use crate::{Case, Load, Report, Table};
+use crate::{Case, DRIFT, Load, Report, Table, drift};
 
-const HEADINGS: [&str; 16] = [
+const HEADINGS: [&str; 17] = [
     "test",
     "chunk",
     "block",
@@ -16,6 +16,7 @@ const HEADINGS: [&str; 16] = [
     "mean",
     "deviation",
     "samples",
+    "drift",
     "a sequence",
     "ms/token",
     "GB/s",
@@ -99,6 +100,7 @@ impl Report {
         let rate_of = |pick: fn(&crate::Summary) -> f64| {
             or_nothing(rate.as_ref().map(|rate| format!("{:.1}", pick(rate))))
         };
+        let noteworthy = drift(&case.samples_s).filter(|change| change.abs() > DRIFT);
         let a_sequence = case
             .tokens_per_s_a_sequence()
             .filter(|_| setting.sequences > 1);
@@ -113,6 +115,7 @@ impl Report {
             rate_of(|rate| rate.mean),
             rate_of(|rate| rate.deviation),
             or_nothing(rate.map(|rate| rate.count)),
+            or_nothing(noteworthy.map(|change| format!("{:+.1} %", change * 100.0))),
             or_nothing(a_sequence.map(|rate| format!("{:.1}", rate.median))),
             or_nothing(case.ms_per_token().map(three_digits)),
             or_nothing(work.and_then(|work| work.gb_per_s(case)).map(three_digits)),
@@ -157,6 +160,21 @@ mod tests {
             | pp512 |   128 |    16 | 256.0 | 192.0 | 384.0 | 298.7 |     195.5 |       3 |     3.91 | 0.002 |   0.001 |     6500 |     3.0 MB |\n\
             | tg64  |       |       | 128.0 | 128.0 | 128.0 | 128.0 |       0.0 |       3 |     7.81 | 0.161 |   0.001 |          |            |\n";
         assert_eq!(report().to_string(), expected);
+    }
+
+    #[test]
+    fn drift_is_shown_where_it_is_worth_a_warning() {
+        let mut report = report();
+        report.cases[1].samples_s = vec![0.5, 0.5, 0.4, 0.4];
+        let text = report.to_string();
+        assert!(
+            text.contains("drift |") && text.contains("| +25.0 % |"),
+            "{text}"
+        );
+        let drifting: Vec<_> = report.drifting().map(|(_, change)| change).collect();
+        assert_eq!(drifting, [0.25]);
+        report.cases[1].samples_s = vec![0.5, 0.5, 0.49, 0.49];
+        assert!(!report.to_string().contains("drift"));
     }
 
     #[test]

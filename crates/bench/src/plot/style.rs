@@ -33,10 +33,10 @@ pub(super) fn letters(points: u32) -> TextStyle<'static> {
 
 /// A number of tokens a second as an axis shows it.
 pub(super) fn rate(rate: f64) -> String {
+    let tenths = |number: f64| (number * 10.0).round() / 10.0;
     match rate {
-        1000.0.. => format!("{}k", (rate / 100.0).round() / 10.0),
-        10.0.. => format!("{rate:.0}"),
-        0.0 => "0".to_owned(),
-        _ => format!("{rate:.1}"),
+        1000.0.. => format!("{}k", tenths(rate / 1e3)),
+        100.0.. => format!("{rate:.0}"),
+        _ => tenths(rate).to_string(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use thalweg_bench::{LlamaBench, Report};
+use thalweg_bench::{Case, DRIFT, LlamaBench, Report};
 
 use super::Format;
 use crate::commands::results_file;
@@ -19,19 +19,33 @@ pub(super) fn write(format: Format, report: &Report) -> Result<(), Failure> {
     }
 }
 
+/// Tests that a warning names; it counts the others.
+const NAMED: usize = 4;
+
 /// Says which tests got faster or slower while they were measured.
 pub(super) fn warn_of_drift(report: &Report) {
-    for (case, change) in report.drifting() {
-        let direction = if change > 0.0 { "faster" } else { "slower" };
+    let drifting: Vec<_> = report.drifting().collect();
+    if drifting.is_empty() {
+        return;
+    }
+    let name = |(case, change): &(&Case, f64)| {
         let chunk = case.setting.prompt_chunk();
         let chunk = chunk.map_or_else(String::new, |size| format!(" in chunks of {size}"));
-        output::note(format_args!(
-            "warning: {}{chunk} was {:.1} % {direction} in the later half of its samples than in the earlier; let the \
-             machine come to rest, or take more samples with --repeat",
-            case.setting.test(),
-            change.abs() * 100.0
-        ));
-    }
+        format!("{}{chunk} by {:+.1} %", case.setting.test(), change * 100.0)
+    };
+    let names: Vec<String> = drifting.iter().take(NAMED).map(name).collect();
+    let others = match drifting.len() - names.len() {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    output::note(format_args!(
+        "warning: {} of {} tests changed their speed by more than {:.0} % while they were measured: {}{others}; let the machine \
+         come to rest, or take more samples with --repeat",
+        drifting.len(),
+        report.cases.len(),
+        DRIFT * 100.0,
+        names.join(", "),
+    ));
 }
 
 pub(super) fn read_llama_bench(path: &Path) -> Result<LlamaBench, Failure> {
