@@ -18,6 +18,7 @@ use crate::cli;
 use crate::commands::pictures::Pictures;
 use crate::failure::Failure;
 use crate::flags::{Activations, ComputeFlags, ModelPath, Precision};
+use crate::model::Compute;
 use former::Former;
 use measurement::Measurement;
 use plan::Plan;
@@ -141,8 +142,17 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let rival = args.compare_llama_bench.as_deref();
     let rival = rival.map(results::read_llama_bench).transpose()?;
     let former = args.resume.as_deref().map(Former::read).transpose()?;
-    let mut report = begin(args)?;
-    let measured = measure(args, former, &mut report);
+    let model = model::describe(&args.path.open()?)?;
+    // Features are proven for what asks for the most of them.
+    let integers = args.activations.contains(&Activations::Q8);
+    let most = if integers {
+        Activations::Q8
+    } else {
+        Activations::F32
+    };
+    let compute = args.compute.open(Precision::Fast, most)?;
+    let mut report = begin(args, model, &compute);
+    let measured = measure(args, &compute, former, &mut report);
     report.cases.retain(|case| !case.samples_s.is_empty());
     // What was measured before a Ctrl-C or a failure is not lost.
     let shown = match report.cases.is_empty() && report.limits.is_none() {
@@ -153,48 +163,38 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// A report in which all is said that is known before anything is measured.
-fn begin(args: &Args) -> Result<Report, Failure> {
-    Ok(Report {
+fn begin(args: &Args, model: thalweg_bench::Model, compute: &Compute<'_>) -> Report {
+    Report {
         program: cli::program(),
         arguments: std::env::args().skip(1).collect(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        // Each case has its own activations, so they are no part of the precision.
         device: Device {
-            backend: String::new(),
-            name: String::new(),
-            driver: String::new(),
-            features: Vec::new(),
-            precision: String::new(),
+            precision: compute.precision().name().to_owned(),
+            ..compute.device()
         },
-        model: model::describe(&args.path.open()?)?,
+        model,
         tuned: false,
         seed: Some(args.seed),
         limits: None,
         loads: Vec::new(),
         cases: Vec::new(),
-    })
+    }
 }
 
-fn measure(args: &Args, former: Option<Former>, report: &mut Report) -> Result<(), Failure> {
-    // Features are proven for what asks for the most of them.
-    let most = args
-        .activations
-        .iter()
-        .copied()
-        .find(|a| *a == Activations::Q8);
-    let compute = args
-        .compute
-        .open(Precision::Fast, most.unwrap_or(Activations::F32))?;
+fn measure(
+    args: &Args,
+    compute: &Compute<'_>,
+    former: Option<Former>,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let block_sizes = args.block_size.as_ref().map_or(&[][..], Sweep::numbers);
     let block_sizes: Vec<u32> = block_sizes.iter().map(|size| *size as u32).collect();
     let plan = Plan::new(args, compute.block_sizes(&block_sizes))?;
-    report.device = Device {
-        precision: compute.precision().name().to_owned(),
-        ..compute.device()
-    };
     if args.limits {
         report.limits = Some(compute.measure_limits()?);
     }
-    Measurement::new(args, &compute, &plan, former, report).run()
+    Measurement::new(args, compute, &plan, former, report).run()
 }
 
 fn show(
