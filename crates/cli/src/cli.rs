@@ -3,7 +3,8 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    batch, bench, chat, completions, devices, generate, info, logits, perplexity, tokenize, tune,
+    batch, bench, chat, compare, completions, devices, generate, info, logits, perplexity,
+    tokenize, tune,
 };
 use crate::failure::Failure;
 
@@ -39,6 +40,7 @@ enum Command {
     Info(info::Args),
     Devices(devices::Args),
     Bench(bench::Args),
+    Compare(compare::Args),
     Tune(tune::Args),
     Completions(completions::Args),
 }
@@ -70,6 +72,7 @@ impl Cli {
             Command::Info(args) => info::run(&args),
             Command::Devices(args) => devices::run(&args),
             Command::Bench(args) => bench::run(&args),
+            Command::Compare(args) => compare::run(&args),
             Command::Tune(args) => tune::run(&args),
             Command::Completions(args) => completions::run(&args),
         }
