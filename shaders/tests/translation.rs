@@ -13,7 +13,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{
     AddressSpace, CooperativeSize, Expression, Module, ShaderStage, StorageAccess, TypeInner,
 };
-use thalweg_shaders::kernels::{Binding, Kernel, Variant, registry};
+use thalweg_shaders::kernels::{Binding, Kernel, Variant, probes, registry};
 
 /// Where a kernel may be wanted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,7 +41,7 @@ type Expectation = (&'static str, &'static str, Variant, [(Target, Outcome); 4])
 
 /// What is expected of the kernels whose names fit; the first row that fits decides.
 #[rustfmt::skip]
-const EXPECTATIONS: [Expectation; 12] = [
+const EXPECTATIONS: [Expectation; 13] = [
     ("", "", Variant { subgroup: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
     ("matmul_dot4.", ".32", Variant { dot4: true, ..Variant::PLAIN },
@@ -60,6 +60,8 @@ const EXPECTATIONS: [Expectation; 12] = [
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),
     ("matmul_coop8.", "", Variant { f16: true, coop: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Refused), (Target::Browser, Refused)]),
+    ("probe_coop8.", "", Variant { f16: true, coop: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Refused), (Target::Browser, Refused)]),
     ("", "", Variant { f16: true, coop: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Refused), (Target::Dx12, Refused), (Target::Browser, Refused)]),
     ("matmul.", ".32", Variant::PLAIN,
@@ -67,6 +69,11 @@ const EXPECTATIONS: [Expectation; 12] = [
     ("", "", Variant::PLAIN,
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),
 ];
+
+/// Those that models run, and those that find out what a device can do.
+fn kernels() -> impl Iterator<Item = Kernel> {
+    registry().unwrap().into_iter().chain(probes().unwrap())
+}
 
 fn expected(kernel: &Kernel) -> [(Target, Outcome); 4] {
     let fits = |(start, end, variant, _): &&Expectation| {
@@ -81,7 +88,7 @@ fn expected(kernel: &Kernel) -> [(Target, Outcome); 4] {
 
 #[test]
 fn kernels_translate_where_they_are_expected_to() {
-    for kernel in registry().unwrap() {
+    for kernel in kernels() {
         let (module, info) = specialised(&kernel);
         for (target, outcome) in expected(&kernel) {
             let result = translate(&kernel, &module, &info, target);
@@ -97,7 +104,7 @@ fn kernels_translate_where_they_are_expected_to() {
 
 #[test]
 fn registry_entries_say_what_the_modules_are() {
-    for kernel in registry().unwrap() {
+    for kernel in kernels() {
         let (module, _) = specialised(&kernel);
         let name = &kernel.name;
         assert_eq!(module.entry_points.len(), 1, "{name}");
@@ -115,11 +122,7 @@ fn registry_entries_say_what_the_modules_are() {
 
 #[test]
 fn names_are_unique() {
-    let mut names: Vec<_> = registry()
-        .unwrap()
-        .into_iter()
-        .map(|kernel| kernel.name)
-        .collect();
+    let mut names: Vec<_> = kernels().map(|kernel| kernel.name).collect();
     names.sort();
     let count = names.len();
     names.dedup();

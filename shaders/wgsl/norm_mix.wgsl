@@ -8,7 +8,6 @@ enable f16;
 {% endif %}
 {% include "rows.wgsl" %}
 struct Params {
-    width: u32,      // vec4s of a row
     weight: u32,     // first vec4 in vectors
     bias: u32,
     epsilon: f32,
@@ -17,6 +16,9 @@ struct Params {
     shift: u32,       // first vec4 of the layer in the shifts of a slot
     slot_stride: u32, // vec4s from the shifts of a slot to those of the next
 }
+
+const WIDTH = {{ width }}u; // vec4s of a row
+const WORKGROUP = {{ workgroup }}u;
 
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
@@ -30,9 +32,10 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> noted: array<vec4<f32>>; // [rows, layers, width]: that of this run
 {% endif %}
 
-override WORKGROUP = 256u;
-
-{% include "moments.wgsl" %}
+{% include "workgroup_sums.wgsl" %}
+{% set loads = (width + workgroup - 1) // workgroup %}
+{# Whether an invocation may have no column in its load `l`: it then has the last one, which it may store again but not sum. #}
+{% macro may_repeat(l) %}{{ "yes" if (l + 1) * workgroup > width }}{% endmacro %}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -41,8 +44,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let link = links[row];
-    let first = row * params.width;
-    let other = link.other * params.width;
+    let first = row * WIDTH;
+    let other = link.other * WIDTH;
     let shift = link.slot * params.slot_stride + params.shift;
     let begins = link.slot != NO_SLOT;
     {% if guessed %}
@@ -52,30 +55,61 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // The first row of a sequence has the one before in `shifts`, and turns the last row into the new one there, as no other
     // workgroup may touch it.
     {% endif %}
-    let both = moments(local, vec2<u32>(first, other));
-    for (var i = local; i < params.width; i += WORKGROUP) {
-        let now = normalised(x[first + i], both.mean.x, both.scale.x, i);
-        let of_other = normalised(x[other + i], both.mean.y, both.scale.y, i);
-        var before = of_other;
-        {% if guessed %}
-        if (begins && is_due) {
-            before = due[due_row + i];
-        } else if (begins) {
-            before = shifts[shift + i];
-        }
-        noted[row * params.slot_stride + params.shift + i] = now;
-        {% else %}
-        if (begins) {
-            before = shifts[shift + i];
-            shifts[shift + i] = of_other;
-        }
-        {% endif %}
-        // All mixes are asked for before the first mixture is stored: no load may overtake a store.
-        {% for m in range(mixes) %}
-        let mix{{ m }} = vectors[params.mixes + {{ m }}u * params.width + i];
+    // All that is read is asked for at once, before anything waits and before anything is stored.
+    {% for l in range(loads) %}
+    let i{{ l }} = {% if may_repeat(l) %}min(local + {{ l * workgroup }}u, WIDTH - 1u){% else %}local + {{ l * workgroup }}u{% endif %};
+    var now{{ l }} = x[first + i{{ l }}];
+    var before{{ l }} = x[other + i{{ l }}];
+    {% endfor %}
+    {% for l in range(loads) %}
+    let weight{{ l }} = vectors[params.weight + i{{ l }}];
+    let bias{{ l }} = vectors[params.bias + i{{ l }}];
+    {% for m in range(mixes) %}
+    let mix{{ m }}_{{ l }} = vectors[params.mixes + {{ m }}u * WIDTH + i{{ l }}];
+    {% endfor %}
+    var shifted{{ l }}: vec4<f32>;
+    {% endfor %}
+    {% if guessed %}
+    if (begins && is_due) {
+        {% for l in range(loads) %}
+        shifted{{ l }} = due[due_row + i{{ l }}];
         {% endfor %}
-        {% for m in range(mixes) %}
-        out[first + i + {{ m }}u * params.mix_stride] = vec4<{{ output }}>(now + (before - now) * mix{{ m }});
+    } else if (begins) {
+    {% else %}
+    if (begins) {
+    {% endif %}
+        {% for l in range(loads) %}
+        shifted{{ l }} = shifts[shift + i{{ l }}];
         {% endfor %}
     }
+
+    var sums = vec2<f32>();
+    {% for l in range(loads) %}
+    sums += {% if may_repeat(l) %}select(vec2<f32>(), {% endif %}vec2<f32>(total(now{{ l }}), total(before{{ l }})){% if may_repeat(l) %}, local + {{ l * workgroup }}u < WIDTH){% endif %};
+    {% endfor %}
+    let mean = workgroup_sums(local, sums) / f32(4u * WIDTH);
+    var squares = vec2<f32>();
+    {% for l in range(loads) %}
+    now{{ l }} -= mean.x;
+    before{{ l }} -= mean.y;
+    squares += {% if may_repeat(l) %}select(vec2<f32>(), {% endif %}vec2<f32>(dot(now{{ l }}, now{{ l }}), dot(before{{ l }}, before{{ l }})){% if may_repeat(l) %}, local + {{ l * workgroup }}u < WIDTH){% endif %};
+    {% endfor %}
+    let variance = workgroup_sums(local, squares) / f32(4u * WIDTH);
+    let scale = 1.0 / sqrt(variance + params.epsilon);
+
+    {% for l in range(loads) %}
+    now{{ l }} = now{{ l }} * scale.x * weight{{ l }} + bias{{ l }};
+    before{{ l }} = before{{ l }} * scale.y * weight{{ l }} + bias{{ l }};
+    {% if guessed %}
+    noted[row * params.slot_stride + params.shift + i{{ l }}] = now{{ l }};
+    {% else %}
+    if (begins) {
+        shifts[shift + i{{ l }}] = before{{ l }};
+    }
+    {% endif %}
+    before{{ l }} = select(before{{ l }}, shifted{{ l }}, begins);
+    {% for m in range(mixes) %}
+    out[first + i{{ l }} + {{ m }}u * params.mix_stride] = vec4<{{ output }}>(now{{ l }} + (before{{ l }} - now{{ l }}) * mix{{ m }}_{{ l }});
+    {% endfor %}
+    {% endfor %}
 }

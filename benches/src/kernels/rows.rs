@@ -123,6 +123,7 @@ pub(super) fn norm_mix(shapes: &Shapes) -> Result<Vec<Case>, Error> {
             for tokens in one_and_many(shapes) {
                 cases.push(norm_mix_case(
                     NormMix {
+                        width: shapes.width as u32 / 4,
                         mixes,
                         output,
                         guessed: false,
@@ -140,7 +141,6 @@ fn norm_mix_case(kernel: NormMix, width: usize, tokens: usize) -> Result<Case, E
     let (mixes, numbers) = (kernel.mixes as usize, tokens * width);
     let stored_bytes = stored_bytes(kernel.output, mixes * numbers);
     let params = NormMixParams {
-        width: width as u32 / 4,
         weight: 0,
         bias: width as u32 / 4,
         epsilon: EPSILON,
@@ -148,6 +148,7 @@ fn norm_mix_case(kernel: NormMix, width: usize, tokens: usize) -> Result<Case, E
         mix_stride: numbers as u32 / 4,
         shift: 0,
         slot_stride: width as u32 / 4,
+        padding: 0,
     };
     Ok(Case {
         group: "norm_mix",

@@ -1,9 +1,9 @@
 //! The memory of this process.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How much of the host's memory this process holds, as Linux counts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostMemory {
     /// Resident bytes of the process's own, mapped files not counted.
     pub anonymous_bytes: u64,

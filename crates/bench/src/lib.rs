@@ -1,15 +1,43 @@
-//! What a benchmark does with its samples: statistics, a report, and the report as a table or as JSON.
+//! What a benchmark does with its samples: which it takes, what they come to, how they are shown, kept and compared.
 //!
 //! A [`Report`] names everything that a figure depends on (program, device, model, precision) and keeps every sample;
-//! what it shows of them is their [`Summary`].
+//! what it shows of them is their [`Summary`]. It is text, Markdown, CSV, JSON or lines of JSON, and read again from the
+//! last two. A [`Comparison`] sets reports side by side; [`plot`] draws both.
 
+mod case;
+mod comparison;
+mod drift;
+mod error;
+mod format;
 mod host;
+mod json;
+mod limits;
+mod llama_bench;
+mod noise;
+mod order;
+pub mod plot;
 pub mod profile;
 mod report;
+#[cfg(test)]
+mod samples;
+mod setting;
 mod statistics;
+mod sweep;
 mod table;
+mod work;
 
+pub use case::Case;
+pub use comparison::{Comparison, Entry, Row, Run};
+pub use drift::{DRIFT, drift};
+pub use error::Error;
 pub use host::{HostMemory, host_memory};
-pub use report::{Case, Device, Load, Model, Report, Setting, Task};
+pub use limits::{Limit, Limits, Share};
+pub use llama_bench::{LlamaBench, LlamaTest};
+pub use noise::{RULE, Verdict};
+pub use order::interleave;
+pub use report::{Device, Load, Model, Report};
+pub use setting::{Activations, Setting, Task, Test};
 pub use statistics::Summary;
+pub use sweep::{Sweep, SweepError};
 pub use table::Table;
+pub use work::Work;

@@ -25,6 +25,18 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// The same without the columns in which no row has anything.
+    pub fn without_empty_columns(self) -> Table {
+        let is_used = |column: &usize| self.rows.iter().any(|row| !row[*column].is_empty());
+        let used: Vec<usize> = (0..self.headings.len()).filter(is_used).collect();
+        let select =
+            |cells: &Vec<String>| used.iter().map(|&column| cells[column].clone()).collect();
+        Table {
+            headings: select(&self.headings),
+            rows: self.rows.iter().map(select).collect(),
+        }
+    }
+
     fn widths(&self) -> Vec<usize> {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| &row[column]);
@@ -68,6 +80,14 @@ fn write_row(f: &mut fmt::Formatter<'_>, cells: &[String], widths: &[usize]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_that_nobody_needs_go() {
+        let mut table = Table::new(["test", "chunk", "tok/s"]);
+        table.row(["a".to_owned(), String::new(), "1".to_owned()]);
+        let table = table.without_empty_columns().to_string();
+        assert!(table.starts_with("| test | tok/s |\n"), "{table}");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

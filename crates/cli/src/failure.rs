@@ -116,6 +116,12 @@ impl From<thalweg_engine::Error> for Failure {
     }
 }
 
+impl From<thalweg_bench::Error> for Failure {
+    fn from(error: thalweg_bench::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
 /// The error and what lies behind it, where its own text does not say so already.
 fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -37,6 +37,11 @@ pub(crate) struct ModelFlags {
     #[arg(long, value_name = "N")]
     pub(crate) block_size: Option<u32>,
 
+    /// What matrices meet on a GPU, but for prompts on matrix units: q8 rounds activations to 8 bits, 16 of them sharing
+    /// a scale
+    #[arg(long, value_enum, default_value_t = Activations::F32)]
+    pub(crate) activations: Activations,
+
     #[command(flatten)]
     pub(crate) compute: ComputeFlags,
 }
@@ -52,11 +57,6 @@ pub(crate) struct ComputeFlags {
     /// chat and bench on matrix units, else exact]
     #[arg(long, value_enum)]
     pub(crate) precision: Option<Precision>,
-
-    /// What matrices meet on a GPU, but for prompts on matrix units: q8 rounds activations to 8 bits, 16 of them sharing
-    /// a scale
-    #[arg(long, value_enum, default_value_t = Activations::F32)]
-    pub(crate) activations: Activations,
 
     /// Threads of the CPU backend, from 1 to 1024 [default: all cores]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]

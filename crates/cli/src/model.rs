@@ -1,6 +1,8 @@
 //! From the flags to a session that can be run.
 
 mod batch;
+mod limits;
+mod shared;
 mod writer;
 
 use std::ops::ControlFlow;
@@ -23,6 +25,7 @@ use crate::flags::{Activations, ComputeFlags, ModelFlags, ModelPath, Precision};
 use crate::output::BytesProgress;
 use crate::{cache, demo, interrupt, output, tuned};
 pub(crate) use batch::{BatchEngine, BatchModel, Slots};
+pub(crate) use shared::SharedModel;
 pub(crate) use writer::{Writer, Writing};
 
 /// A model ready to read its first token.
@@ -31,8 +34,6 @@ pub(crate) struct Model {
     pub(crate) chunk_size: ChunkSize,
     /// Threads a side of the matmul's workgroup, on a GPU.
     pub(crate) block_size: Option<u32>,
-    /// Whether `thalweg tune` has found out how the device runs it.
-    pub(crate) is_tuned: bool,
     /// What computes, for summaries.
     pub(crate) device: String,
     /// Keeps what was compiled for the session, once that is done with.
@@ -62,6 +63,8 @@ impl Drop for Kernels {
 /// What computes: the CPU's threads or an open device.
 pub(crate) struct Compute<'f> {
     flags: &'f ComputeFlags,
+    /// What matrices meet.
+    activations: Activations,
     /// The arithmetic if none is asked for.
     default_precision: Precision,
     context: Option<Arc<Context>>,
@@ -86,7 +89,7 @@ impl ModelFlags {
 
     /// Prepares whatever computes to run the model in `file`; `default` is the arithmetic if none is asked for.
     pub(crate) fn start(&self, file: GgufFile, default: Precision) -> Result<Model, Failure> {
-        let compute = self.compute.open(default)?;
+        let compute = self.compute.open(default, self.activations)?;
         let block_size = compute.block_sizes(self.block_size.as_slice()).first();
         compute.start(file, self.chunk_size, block_size.copied())
     }
@@ -94,14 +97,18 @@ impl ModelFlags {
 
 impl ComputeFlags {
     /// Opens the device and starts the CPU's threads, which prepare weights for a device too.
-    pub(crate) fn open(&self, default_precision: Precision) -> Result<Compute<'_>, Failure> {
+    pub(crate) fn open(
+        &self,
+        default_precision: Precision,
+        activations: Activations,
+    ) -> Result<Compute<'_>, Failure> {
         self.start_threads()?;
         let context = match self.device.open(self.cache_folder(), &[])? {
-            Some(context) => self.with_proven_features(context, default_precision)?,
+            Some(context) => self.with_proven_features(context, default_precision, activations)?,
             None => None,
         };
         let context = context.map(Arc::new);
-        if context.is_none() && self.activations == Activations::Q8 {
+        if context.is_none() && activations == Activations::Q8 {
             return Err(Failure::Usage(
                 "--activations q8 is for GPUs, but the CPU computes; leave it out, or name another --backend"
                     .to_owned(),
@@ -109,6 +116,7 @@ impl ComputeFlags {
         }
         Ok(Compute {
             flags: self,
+            activations,
             default_precision,
             context,
         })
@@ -119,9 +127,10 @@ impl ComputeFlags {
         &self,
         context: Context,
         default_precision: Precision,
+        activations: Activations,
     ) -> Result<Option<Context>, Failure> {
         let precision = self.precision.unwrap_or(default_precision);
-        let findings = selftest::check(&context, precision.into(), self.activations.into())?;
+        let findings = selftest::check(&context, precision.into(), activations.into())?;
         if findings.is_empty() {
             return Ok(Some(context));
         }
@@ -153,7 +162,16 @@ impl ComputeFlags {
     }
 }
 
-impl Compute<'_> {
+impl<'f> Compute<'f> {
+    /// The same with other activations.
+    pub(crate) fn with_activations(&self, activations: Activations) -> Compute<'f> {
+        Compute {
+            activations,
+            context: self.context.clone(),
+            ..*self
+        }
+    }
+
     /// Those of the block sizes asked for that matter: on the CPU none, which is said.
     pub(crate) fn block_sizes<'s>(&self, asked_for: &'s [u32]) -> &'s [u32] {
         match (&self.context, asked_for) {
@@ -176,7 +194,7 @@ impl Compute<'_> {
     ) -> Result<Model, Failure> {
         let model = self.load_checked(file)?;
         match &self.context {
-            None => Ok(self.on_cpu(model, chunk_size)),
+            None => Ok(self.on_cpu(Arc::new(model), chunk_size)),
             Some(context) => self.on_gpu(context, model.file(), chunk_size, block_size),
         }
     }
@@ -193,12 +211,11 @@ impl Compute<'_> {
         Ok(model)
     }
 
-    fn on_cpu(&self, model: CpuModel, chunk_size: Option<ChunkSize>) -> Model {
+    fn on_cpu(&self, model: Arc<CpuModel>, chunk_size: Option<ChunkSize>) -> Model {
         Model {
-            session: Box::new(CpuSession::new(Arc::new(model))),
+            session: Box::new(CpuSession::new(model)),
             chunk_size: chunk_size.unwrap_or_default(),
             block_size: None,
-            is_tuned: false,
             device: self.device().summary(),
             _kernels: None,
         }
@@ -212,13 +229,16 @@ impl Compute<'_> {
         block_size: Option<u32>,
     ) -> Result<Model, Failure> {
         let loaded = self.load_on(context, file, chunk_size, block_size)?;
+        self.session_of(loaded, self.kernels())
+    }
+
+    fn session_of(&self, loaded: Loaded, kernels: Option<Kernels>) -> Result<Model, Failure> {
         Ok(Model {
             session: Box::new(GpuSession::new(Arc::new(loaded.model))?),
             chunk_size: ChunkSize::new(loaded.tuning.chunk as usize)?,
             block_size: Some(loaded.tuning.block_size),
-            is_tuned: loaded.is_tuned,
             device: self.device().summary(),
-            _kernels: self.kernels(),
+            _kernels: kernels,
         })
     }
 
@@ -230,6 +250,23 @@ impl Compute<'_> {
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<Loaded, Failure> {
+        let (tuning, is_tuned) = self.tuning(context, file, chunk_size, block_size)?;
+        Ok(Loaded {
+            model: load(context, file, self.options(tuning))?,
+            tuning,
+            is_tuned,
+        })
+    }
+
+    /// How the work is divided, and whether that was found out: what was asked for goes before what was found out, and
+    /// that before what suits such a device.
+    fn tuning(
+        &self,
+        context: &Context,
+        file: &GgufFile,
+        chunk_size: Option<ChunkSize>,
+        block_size: Option<u32>,
+    ) -> Result<(Tuning, bool), Failure> {
         let found = self.found_tuning(context, file)?;
         let mut tuning = match found {
             Some(tuning) => tuning,
@@ -239,11 +276,7 @@ impl Compute<'_> {
             tuning.chunk = chunk_size.tokens() as u32;
         }
         tuning.block_size = block_size.unwrap_or(tuning.block_size);
-        Ok(Loaded {
-            model: load(context, file, self.options(tuning))?,
-            tuning,
-            is_tuned: found.is_some(),
-        })
+        Ok((tuning, found.is_some()))
     }
 
     /// Loads the model in `file` onto the device with its work divided as it is before anything is found out.
@@ -273,7 +306,7 @@ impl Compute<'_> {
         let largest = GpuModel::largest_chunk(&hp, context.limits());
         Ok(Tuning {
             chunk: tokens.min(largest) as u32,
-            ..Tuning::suiting(&hp, self.flags.activations.into())
+            ..Tuning::suiting(&hp, self.activations.into())
         })
     }
 
@@ -281,7 +314,7 @@ impl Compute<'_> {
         GpuOptions {
             tuning,
             precision: self.precision().into(),
-            activations: self.flags.activations.into(),
+            activations: self.activations.into(),
         }
     }
 
@@ -298,7 +331,7 @@ impl Compute<'_> {
         let Some((context, folder)) = self.context.as_ref().zip(self.flags.cache_folder()) else {
             return Ok(None);
         };
-        let activations = self.flags.activations.into();
+        let activations = self.activations.into();
         let key = TuningKey::new(context, file, self.precision().into(), activations)?;
         Ok(Some((tuned::path(&folder, &key), key)))
     }
@@ -349,7 +382,7 @@ impl Compute<'_> {
 
     /// The arithmetic that is used: exact where there are no 16-bit floats and, unless told, where there are no matrix
     /// units to be fast on.
-    fn precision(&self) -> Precision {
+    pub(crate) fn precision(&self) -> Precision {
         let has = |feature| {
             self.context
                 .as_ref()
@@ -362,15 +395,20 @@ impl Compute<'_> {
         }
     }
 
-    /// Whether a device computes, not the CPU.
-    pub(crate) fn is_on_device(&self) -> bool {
-        self.context.is_some()
+    /// The features of the device in use, as `thalweg devices` names them.
+    pub(crate) fn features(&self) -> Vec<String> {
+        let features = self.context.as_ref().map(|context| context.features());
+        let names = features
+            .unwrap_or_default()
+            .iter()
+            .map(|feature| feature.name());
+        names.map(str::to_owned).collect()
     }
 
     /// What computes, for reports.
     pub(crate) fn device(&self) -> Device {
         let precision = self.precision().name();
-        let precision = match self.flags.activations {
+        let precision = match self.activations {
             Activations::F32 => precision.to_owned(),
             Activations::Q8 => format!("{precision}, activations q8"),
         };
@@ -379,12 +417,14 @@ impl Compute<'_> {
                 backend: "cpu".to_owned(),
                 name: format!("{} threads", rayon::current_num_threads()),
                 driver: String::new(),
+                features: Vec::new(),
                 precision,
             },
             Some(adapter) => Device {
                 backend: adapter.backend.to_string(),
                 name: adapter.name.clone(),
                 driver: adapter.driver_and_version(),
+                features: self.features(),
                 precision,
             },
         }

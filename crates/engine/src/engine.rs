@@ -1,6 +1,7 @@
 //! The engine: many requests on one batch, a step at a time.
 
 use std::ops::{ControlFlow, Range};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::Poll;
 
@@ -13,6 +14,7 @@ use crate::pace::Pace;
 use crate::queue::{Queue, QueueLimits};
 use crate::scheduler::Scheduler;
 use crate::sequence::Sequence;
+use crate::speculation::{DraftModel, Policy, check_vocabulary};
 use crate::{Error, Handle, PrefixCache, Request, Submitter, Token};
 
 /// How an [`Engine`] divides its batch.
@@ -54,6 +56,9 @@ impl Default for EngineOptions {
 /// end of a sequence is thrown away. Where the state at the end is wanted (for a snapshot or the cache), that takes a
 /// slot of the batch beyond those for sequences, one for each sequence; without them such sequences keep to single steps.
 ///
+/// What may come next is guessed where that is faster, and several tokens are read at once: see
+/// [`Speculation`](crate::Speculation).
+///
 /// The engine computes in [`step`](Engine::step) and nowhere else, on the thread that calls it. [`spawn`](Engine::spawn)
 /// gives it a thread of its own; where there are none, [`tokens`](Engine::tokens) steps as tokens are asked for.
 ///
@@ -92,6 +97,8 @@ pub struct Engine<B: Batch> {
     /// Slots for states from before a loop, to go back to.
     pub(crate) marks: Range<usize>,
     pub(crate) pace: Pace,
+    pub(crate) policy: Policy,
+    pub(crate) draft: Option<DraftModel<B>>,
 }
 
 impl<B: Batch> Engine<B> {
@@ -123,6 +130,7 @@ impl<B: Batch> Engine<B> {
             tokenizer,
             hp: batch.hyperparameters().clone(),
             longest_reply: options.longest_reply,
+            has_draft_model: AtomicBool::new(false),
             line: Mutex::new(Line {
                 queue: Queue::new(limits),
                 closed: None,
@@ -137,6 +145,8 @@ impl<B: Batch> Engine<B> {
             memory: None,
             marks,
             pace: Pace::new(),
+            policy: Policy::new(),
+            draft: None,
         })
     }
 
@@ -161,6 +171,53 @@ impl<B: Batch> Engine<B> {
         let spare = self.marks.end..self.batch.slots();
         self.memory = Some(Memory::new(cache, spare));
         self
+    }
+
+    /// Has a small model guess the next tokens of requests that want it ([`Speculation`](crate::Speculation)). It takes two
+    /// slots of a batch of its own for each sequence, and reads what the model reads. Should its numbers run away, it
+    /// guesses no more for that sequence; should it fail, for none.
+    ///
+    /// ```
+    #[doc = include_str!("doc_setup.txt")]
+    /// # use thalweg_engine::Speculation;
+    /// # let file = GgufFile::open(Path::new("../../assets/thalweg-demo-29m-q4_k_m.gguf"))?;
+    /// let draft_tokenizer = Tokenizer::from_gguf(file.metadata())?;
+    /// let draft = CpuBatch::new(Arc::new(CpuModel::load(file)?), 2 * 4);
+    /// let mut engine = engine.with_draft_model(draft, &draft_tokenizer)?;
+    /// request.speculation = Speculation::Draft;
+    /// let mut handle = engine.submit(request)?;
+    /// for token in engine.tokens(&mut handle) {
+    ///     print!("{}", token?.text);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DraftVocabulary`] if a token of its is not the model's; [`Error::Setting`] if its logits are not as many as
+    /// the model's, or its slots too few.
+    pub fn with_draft_model(mut self, draft: B, tokenizer: &Tokenizer) -> Result<Self, Error> {
+        check_vocabulary(&self.intake.tokenizer, tokenizer)?;
+        let logits = draft.hyperparameters().vocab;
+        if logits != self.batch.hyperparameters().vocab {
+            return Err(Error::Setting {
+                name: "number of the draft model's logits",
+                found: logits.to_string(),
+                expected: "as many as the model has",
+            });
+        }
+        let sequences = self.running.len();
+        if draft.slots() < DraftModel::<B>::slots_for(sequences) {
+            return Err(Error::Setting {
+                name: "number of the draft model's slots",
+                found: draft.slots().to_string(),
+                expected: "two for each sequence of the engine",
+            });
+        }
+        self.draft = Some(DraftModel::new(draft, sequences));
+        self.intake.has_draft_model.store(true, Ordering::Relaxed);
+        Ok(self)
     }
 
     /// Takes a request, which waits for a slot and is then worked on in every step.

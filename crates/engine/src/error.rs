@@ -87,6 +87,18 @@ pub enum Error {
     /// A step failed, and with it all requests that were running.
     #[error("the requests that were running have failed: {0}; submit them again")]
     Step(Arc<thalweg_rwkv::Error>),
+    /// The draft model's tokens are not the model's.
+    #[error(
+        "token {token} is {model} in the model, but {draft} in the draft model; both need the same vocabulary: choose a draft model of the same family"
+    )]
+    DraftVocabulary {
+        /// The first token that differs.
+        token: u32,
+        /// What it is in the model, and what vocabulary that is.
+        model: String,
+        /// What it is in the draft model.
+        draft: String,
+    },
     /// A state file cannot be used, or a state cannot be written as one.
     #[error("{}: {fault}", path.display())]
     StateFile {

@@ -1,6 +1,7 @@
 //! Where requests come in, from any thread.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use thalweg_rwkv::Hyperparameters;
@@ -9,7 +10,7 @@ use thalweg_tokenizer::Tokenizer;
 use crate::mailbox::{Callback, Mailbox, Outlet};
 use crate::queue::{Queue, Weight};
 use crate::sequence::Sequence;
-use crate::{Error, Handle, Request, Token};
+use crate::{Error, Handle, Request, Speculation, Token};
 
 /// Hands requests to an [`Engine`](crate::Engine), from any thread and as often as wanted.
 #[derive(Clone)]
@@ -22,6 +23,7 @@ pub(crate) struct Intake {
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) hp: Hyperparameters,
     pub(crate) longest_reply: usize,
+    pub(crate) has_draft_model: AtomicBool,
     pub(crate) line: Mutex<Line>,
     pub(crate) arrived: Condvar,
 }
@@ -101,8 +103,17 @@ impl Submitter {
             tokenizer,
             hp,
             longest_reply,
+            has_draft_model,
             ..
         } = &*self.intake;
+        let is_drafted = request.speculation == Speculation::Draft;
+        if is_drafted && !has_draft_model.load(Ordering::Relaxed) {
+            return Err(Error::Setting {
+                name: "speculate",
+                found: "draft".to_owned(),
+                expected: "auto, off or ngram, as the engine has no draft model",
+            });
+        }
         request.check(tokenizer, hp, *longest_reply)
     }
 

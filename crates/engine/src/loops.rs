@@ -8,10 +8,11 @@ use std::time::Instant;
 use thalweg_rwkv::{Batch, Chosen, Next, Part, Wanted};
 
 use crate::scheduler::Share;
+use crate::sequence::Sequence;
 use crate::{Engine, Error, Finish};
 
 /// A sequence that has come to its end within a loop, and whose state there is wanted.
-struct Overrun {
+pub(crate) struct Overrun {
     slot: usize,
     finish: Finish,
     /// The slot that holds its state from before the loop.
@@ -21,36 +22,41 @@ struct Overrun {
 }
 
 impl<B: Batch> Engine<B> {
-    /// What the sequences read next if a loop is possible: all that are in slots have their share of the step, and all of them
-    /// are generating. There must be room to mark the states of those that may have to go back.
-    pub(crate) fn loop_of(&self, shares: &[Share]) -> Option<Vec<Next>> {
-        let running = self.running.iter().flatten().count();
-        let marked = shares.iter().filter(|share| self.wants_end(share.slot));
-        if shares.len() < running || marked.count() > self.marks.len() || self.most_steps() == 1 {
+    /// What the sequences read next if nothing is left but to go on: all that are in slots have their share of the step, and all of
+    /// them are generating.
+    pub(crate) fn all_go_on(&self, shares: &[Share]) -> Option<Vec<Next>> {
+        if shares.len() < self.running.iter().flatten().count() {
             return None;
         }
         let goes_on = |share: &Share| self.running[share.slot].as_ref()?.goes_on(share.slot);
         shares.iter().map(goes_on).collect()
     }
 
-    /// The steps that are worth being made together: as many as the pace says, and none that is too much for all.
-    fn most_steps(&self) -> usize {
-        let left = self
-            .running
-            .iter()
-            .flatten()
-            .map(|sequence| sequence.left());
-        let wanted = self.batch.longest_loop().min(left.max().unwrap_or(1));
+    /// The steps that are worth being made together: as many as the pace says, and none that is too much for all. There must be
+    /// room to mark the states of those that may have to go back.
+    fn steps_together(&self, next: &[Next]) -> usize {
+        let marked = next.iter().filter(|next| self.wants_end(next.slot));
+        if marked.count() > self.marks.len() {
+            return 1;
+        }
+        let running = self.running.iter().flatten();
+        let left = running.map(Sequence::left).max().unwrap_or(1);
+        let wanted = self.batch.longest_loop().min(self.pace.steps()).min(left);
         wanted.max(1)
     }
 
     /// Makes a loop of steps, and gives every sequence what it brought.
     pub(crate) fn decode(&mut self, next: &[Next]) -> Result<(), Error> {
-        let steps = self.pace.steps().min(self.most_steps());
+        let wanted = self.steps_together(next);
+        let steps = wanted.min(self.policy.longest_loop());
         let marks = self.mark(next, steps)?;
         let start = Instant::now();
         let chosen = self.batch.decode(next, steps)?;
-        self.pace.learn(steps, start.elapsed());
+        let took = start.elapsed();
+        self.pace.learn(steps, took);
+        let (seconds, is_short) = (took.as_secs_f64(), steps < wanted);
+        self.policy
+            .learn_plain(next.len(), steps, seconds, is_short);
         let mut columns = vec![Vec::with_capacity(steps); next.len()];
         for row in chosen.chunks(next.len()) {
             for (column, chosen) in columns.iter_mut().zip(row) {
@@ -81,9 +87,9 @@ impl<B: Batch> Engine<B> {
         next.iter().map(&mut mark).collect()
     }
 
-    /// Hands a sequence what a loop chose for it, up to its end. If the end is not that of the loop, and the state there is
-    /// wanted, there is something left to do.
-    fn follow(
+    /// Hands a sequence what a loop chose for it, up to its end. If the end is not that of the loop, and the state there was
+    /// marked, there is something left to do.
+    pub(crate) fn follow(
         &mut self,
         slot: usize,
         mark: Option<usize>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thalweg_rwkv::{Hyperparameters, MAX_TOP_LOGPROBS};
 use thalweg_tokenizer::Tokenizer;
 
-use crate::{Error, SamplerSettings, Snapshot};
+use crate::{Error, SamplerSettings, Snapshot, Speculation};
 
 /// A text to continue.
 ///
@@ -21,6 +21,7 @@ use crate::{Error, SamplerSettings, Snapshot};
 /// | a bias or a ban of a token that the model does not have | [`Error::Setting`] |
 /// | a ban of every token | [`Error::NothingAllowed`] |
 /// | a snapshot of another model | [`Error::Model`] |
+/// | a draft model is asked for, and the engine has none | [`Error::Setting`] |
 ///
 /// All of it is found by [`submit`](crate::Engine::submit), before anything is computed.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct Request {
     /// Asks for the log-probability of each token, and for so many of the most probable tokens in its place, from 0 to
     /// [`Request::MOST_LOGPROBS`]; see [`TokenProbability`](crate::TokenProbability).
     pub logprobs: Option<usize>,
+    /// Where guesses at the next tokens come from, which change nothing but the time.
+    pub speculation: Speculation,
     /// Where to go on from, instead of the beginning of a sequence.
     pub start: Option<Arc<Snapshot>>,
     /// Whether the prefix cache may be used and filled, if the engine has one. Only what starts at the beginning of a
@@ -95,6 +98,7 @@ impl Request {
                 ..Until::default()
             },
             logprobs: None,
+            speculation: Speculation::default(),
             start: None,
             cached: true,
             keeps_snapshot: false,

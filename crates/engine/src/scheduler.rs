@@ -40,6 +40,11 @@ impl Scheduler {
         }
     }
 
+    /// Most tokens of a step.
+    pub(crate) fn budget(&self) -> usize {
+        self.budget
+    }
+
     /// A new sequence is in a slot. It queues up behind those that wait for their turn already.
     pub(crate) fn enter(&mut self, slot: usize) {
         self.slots[slot] = Turn {

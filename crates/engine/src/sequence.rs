@@ -1,12 +1,13 @@
 //! One request on its way: what it has read, what it has chosen, and when it ends.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thalweg_rwkv::{Chosen, Next, Sampling};
 use thalweg_tokenizer::Tokenizer;
 
 use crate::mailbox::Outlet;
+use crate::speculation::{Guessing, Offer, Wish};
 use crate::text::{Piece, TextStream};
 use crate::{Ending, Error, Finish, Request, Snapshot, Timings, Token, TokenProbability, Until};
 
@@ -23,6 +24,7 @@ pub(crate) struct Sequence {
     /// Further continuations of the same prompt, until it is read.
     pub(crate) followers: Vec<Sequence>,
     sampling: Sampling,
+    guessing: Option<Guessing>,
     until: Until,
     text: TextStream,
     outlet: Outlet,
@@ -60,6 +62,7 @@ impl Sequence {
             keeps_snapshot: request.keeps_snapshot,
             followers: Vec::new(),
             sampling: request.sampler.sampling(request.logprobs),
+            guessing: Guessing::new(request),
             text: TextStream::new(&request.until.stop_strings),
             until: request.until.clone(),
             outlet,
@@ -175,6 +178,70 @@ impl Sequence {
     /// Tokens that it may still generate.
     pub(crate) fn left(&self) -> usize {
         self.until.tokens - self.generated()
+    }
+
+    /// The guess that could be made at up to `longest` of its next tokens.
+    pub(crate) fn offer(
+        &mut self,
+        longest: usize,
+        can_draft: bool,
+        tokenizer: &Tokenizer,
+    ) -> Option<Offer> {
+        let most = longest.min(self.left().saturating_sub(1));
+        let guessing = self.guessing.as_mut().filter(|_| most > 0)?;
+        let mut offer = guessing.offer(&self.tokens, most, can_draft)?;
+        if let Some(guess) = &mut offer.tokens {
+            guess.truncate(self.within_end(guess, tokenizer));
+            offer.prospect.most = guess.len();
+        }
+        Some(offer)
+    }
+
+    /// What a draft model needs to guess so many of its next tokens.
+    pub(crate) fn wish(&self, slot: usize, count: usize) -> Option<Wish<'_>> {
+        let guessing = self.guessing.as_ref()?;
+        Some(Wish {
+            slot,
+            tokens: &self.tokens,
+            prompt: self.prompt,
+            is_counted: guessing.is_counted(),
+            sampling: guessing.sampling(),
+            count,
+        })
+    }
+
+    /// A draft model has guessed its next tokens. Returns those that may be read.
+    pub(crate) fn drafted(&mut self, mut guess: Vec<u32>, tokenizer: &Tokenizer) -> Vec<u32> {
+        if let Some(guessing) = &mut self.guessing {
+            guessing.drafted(self.tokens.len(), &guess);
+        }
+        guess.truncate(self.within_end(&guess, tokenizer));
+        guess
+    }
+
+    /// How many tokens of a guess may be read: none that would end the sequence, nor any after it. So if all are right, the
+    /// sequence stands no further than single steps would bring it. That it is short enough for the limit is seen to before.
+    fn within_end(&self, guess: &[u32], tokenizer: &Tokenizer) -> usize {
+        let mut text = self.text.clone();
+        let goes_on = |token: &&u32| {
+            let bytes = tokenizer.token_bytes(**token).unwrap_or_default();
+            !self.until.stop_ids.contains(token) && !text.push(bytes).is_stopped
+        };
+        guess.iter().take_while(goes_on).count()
+    }
+
+    /// A step has verified a guess and chosen these tokens.
+    pub(crate) fn count_guess(&mut self, guess: &[u32], chosen: &[Option<Chosen>], took: Duration) {
+        if !guess.is_empty() {
+            let chosen = chosen.iter().map_while(Option::as_ref);
+            let tokens: Vec<u32> = chosen.map(|chosen| chosen.token).collect();
+            let right = guess.iter().zip(&tokens).take_while(|(a, b)| a == b);
+            let accepted = right.count();
+            self.times
+                .timings
+                .guesses
+                .count(guess.len(), accepted, tokens.len(), took);
+        }
     }
 
     /// Takes the token that was chosen after all of the present ones were read, and sends it out. Says whether that was the

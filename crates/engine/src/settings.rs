@@ -123,6 +123,11 @@ impl SamplerSettings {
         }
     }
 
+    /// Whether logits alone decide: neither random numbers nor earlier choices do.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.temperature == 0.0 && self.presence_penalty == 0.0 && self.frequency_penalty == 0.0
+    }
+
     /// The same for a batch; `logprobs` asks for the log-probability of each token and for so many alternatives.
     pub fn sampling(&self, logprobs: Option<usize>) -> Sampling {
         let row = SampleRow::drawn(0, self.temperature, self.seed)

@@ -100,6 +100,9 @@ impl<B: Batch> Engine<B> {
             }
         };
         sequence.begin_at(known);
+        if let Some(draft) = &mut self.draft {
+            draft.forget(slot);
+        }
         let logits = logits.filter(|_| sequence.is_last(0));
         self.begin_choices(slot)?;
         Ok(logits)
@@ -114,13 +117,14 @@ impl<B: Batch> Engine<B> {
         if shares.is_empty() {
             return Ok(());
         }
-        match self.loop_of(&shares) {
-            Some(next) => self.decode(&next),
-            None => {
-                let chosen = self.sample(&shares)?;
-                self.hand_out(&shares, chosen)
-            }
+        if let Some(next) = self.all_go_on(&shares) {
+            return match self.guess_ahead(&next)? {
+                true => Ok(()),
+                false => self.decode(&next),
+            };
         }
+        let chosen = self.sample(&shares)?;
+        self.hand_out(&shares, chosen)
     }
 
     /// Reads the shares, and chooses a token where all is read. So it does where a state is to be kept, to see whether its

@@ -1,11 +1,13 @@
 //! Stop strings: found across pieces of text, and never printed in part.
 
+use std::sync::Arc;
+
 /// Watches streamed text for strings that end it.
 ///
 /// A tail that may be the beginning of a stop string is held back until it is known to be one or not.
 #[derive(Debug, Clone)]
 pub(crate) struct StopStrings {
-    strings: Vec<String>,
+    strings: Arc<[String]>,
     held: String,
 }
 

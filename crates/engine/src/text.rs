@@ -5,7 +5,7 @@ use thalweg_tokenizer::StreamDecoder;
 use crate::stop::{StopStrings, Watched};
 
 /// Holds back unfinished characters and what may become a stop string.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TextStream {
     decoder: StreamDecoder,
     stop_strings: StopStrings,

@@ -13,10 +13,47 @@ pub struct Timings {
     pub prefill: Duration,
     /// Time from the start of prefill (of waiting, in an engine) until the first token was chosen.
     pub first_token: Duration,
-    /// Tokens chosen after the first, each of which took one forward pass.
+    /// Tokens chosen after the first, each of which took one forward pass if no guess was right.
     pub decode_tokens: usize,
     /// Time for these.
     pub decode: Duration,
+    /// What guesses contributed to them.
+    pub guesses: Guesses,
+}
+
+/// What came of guessing ahead; see [`Speculation`](crate::Speculation).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Guesses {
+    /// Steps in which a guess was verified.
+    pub steps: usize,
+    /// Tokens guessed in them.
+    pub drafted: usize,
+    /// Those of them that were right.
+    pub accepted: usize,
+    /// Tokens that these steps brought: those that were right, and one more a step.
+    pub tokens: usize,
+    /// Time of these steps, a draft model's included.
+    pub elapsed: Duration,
+}
+
+impl Guesses {
+    /// The share of the guessed tokens that was right, from 0 to 1; nothing if none was guessed.
+    pub fn acceptance(&self) -> Option<f64> {
+        (self.drafted > 0).then(|| self.accepted as f64 / self.drafted as f64)
+    }
+
+    /// Tokens that a step with a guess brought; nothing if there was none.
+    pub fn tokens_a_step(&self) -> Option<f64> {
+        (self.steps > 0).then(|| self.tokens as f64 / self.steps as f64)
+    }
+
+    pub(crate) fn count(&mut self, drafted: usize, accepted: usize, tokens: usize, took: Duration) {
+        self.steps += 1;
+        self.drafted += drafted;
+        self.accepted += accepted;
+        self.tokens += tokens;
+        self.elapsed += took;
+    }
 }
 
 impl Timings {
@@ -28,6 +65,15 @@ impl Timings {
     /// Generated tokens a second, not counting the first, which prefill paid for.
     pub fn decode_rate(&self) -> f64 {
         rate(self.decode_tokens, self.decode)
+    }
+
+    /// How many times as fast as the other tokens those came that guesses were verified for; nothing if there were not some
+    /// of both.
+    pub fn guess_speed_up(&self) -> Option<f64> {
+        let tokens = self.decode_tokens.checked_sub(self.guesses.tokens)?;
+        let plain = rate(tokens, self.decode.saturating_sub(self.guesses.elapsed));
+        let guessed = rate(self.guesses.tokens, self.guesses.elapsed);
+        (plain > 0.0 && guessed > 0.0).then(|| guessed / plain)
     }
 }
 
@@ -55,5 +101,24 @@ mod tests {
         assert_eq!(timings.prefill_rate(), 60.0);
         assert_eq!(timings.decode_rate(), 2.5);
         assert_eq!(Timings::default().decode_rate(), 0.0);
+    }
+
+    #[test]
+    fn guesses_are_compared_with_single_steps() {
+        let mut guesses = Guesses::default();
+        assert_eq!(guesses.acceptance(), None);
+        guesses.count(5, 3, 4, Duration::from_millis(20));
+        guesses.count(3, 1, 2, Duration::from_millis(40));
+        assert_eq!(guesses.acceptance(), Some(0.5));
+        assert_eq!(guesses.tokens_a_step(), Some(3.0));
+        let timings = Timings {
+            decode_tokens: 16,
+            decode: Duration::from_millis(360),
+            guesses,
+            ..Timings::default()
+        };
+        // 10 tokens in 300 ms, 6 in 60 ms.
+        assert!((timings.guess_speed_up().unwrap() - 3.0).abs() < 1e-9);
+        assert_eq!(Timings::default().guess_speed_up(), None);
     }
 }

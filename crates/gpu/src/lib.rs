@@ -8,6 +8,8 @@
 
 mod adapter;
 mod buffer;
+#[cfg(not(target_arch = "wasm32"))]
+mod ceilings;
 mod context;
 mod error;
 mod halves;
@@ -29,6 +31,8 @@ mod work;
 
 pub use adapter::{Adapter, AdapterKind};
 pub use buffer::{Buffer, ReadBuffer};
+#[cfg(not(target_arch = "wasm32"))]
+pub use ceilings::Ceilings;
 pub use context::{AllocatorBytes, Context, Memory};
 pub use error::Error;
 pub use kernel::Pipeline;

@@ -3,7 +3,7 @@
 //! Each kernel is a template in `wgsl/`, completed by the snippets it includes. A type in this module stands for it:
 //! its fields are what the template is specialised by, its `kernel` method gives the finished [`Kernel`], its
 //! `workgroups` method the grid. [`registry`] lists every specialisation that the runtime uses, so that tests reach
-//! all of them.
+//! all of them; [`probes`] are kernels that find out what a device can do.
 //!
 //! Rows (of tokens) are counted in a small buffer, [`Rows`], that is written before each run: a plan made for a chunk
 //! serves every shorter one too.
@@ -15,6 +15,7 @@ mod layer_norm;
 mod matmul_coop;
 mod matmul_dot4;
 mod norm_mix;
+mod probe;
 mod product;
 mod sample;
 mod sequences;
@@ -31,6 +32,10 @@ pub use layer_norm::{LayerNorm, LayerNormParams};
 pub use matmul_coop::{CoopTile, MatmulCoop};
 pub use matmul_dot4::MatmulDot4;
 pub use norm_mix::{NormMix, NormMixParams};
+pub use probe::{
+    ProbeCoop, ProbeCoopParams, ProbeFma, ProbeFmaParams, ProbeRead, ProbeReadParams, ProbeStep,
+    probes,
+};
 pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
 pub use sample::{GuessPass, SampleParams, SamplePass};
 pub use sequences::{Link, NO_SLOT, Replay, Sequence};
@@ -188,6 +193,7 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         for mixes in NormMix::MIXES {
             for guessed in [false, true] {
                 let norm_mix = NormMix {
+                    width: 320,
                     mixes,
                     output,
                     guessed,

@@ -11,8 +11,10 @@ use crate::Error;
 /// shifts `[slots, layers, width]`: for each sequence the normed row before its first, which its last one replaces;
 /// links `[tokens]`, each a [`Link`](super::Link). Of guesses besides: the log of the run before and that of this one, each `[tokens,
 /// layers, width]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NormMix {
+    /// vec4s of a row.
+    pub width: u32,
     /// Mixtures of each row and its predecessor: one of [`NormMix::MIXES`].
     pub mixes: u32,
     /// What they are stored as.
@@ -25,8 +27,6 @@ pub struct NormMix {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct NormMixParams {
-    /// vec4s of a row.
-    pub width: u32,
     /// First vec4 of the norm's weight in vectors.
     pub weight: u32,
     /// First vec4 of the norm's bias in vectors.
@@ -41,6 +41,8 @@ pub struct NormMixParams {
     pub shift: u32,
     /// vec4s from the shifts of a slot to those of the next.
     pub slot_stride: u32,
+    /// Nothing.
+    pub padding: u32,
 }
 
 const WORKGROUP: u32 = 256;
@@ -56,13 +58,15 @@ impl NormMix {
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
         let NormMix {
+            width,
             mixes,
             output,
             guessed,
         } = *self;
         let kind = if guessed { ".guessed" } else { "" };
-        let name = format!("norm_mix.{mixes}.{}{kind}", output.name());
-        let values = context! { mixes, output => output.name(), guessed };
+        let name = format!("norm_mix.{mixes}.{width}.{}{kind}", output.name());
+        let values =
+            context! { width, workgroup => WORKGROUP, mixes, output => output.name(), guessed };
         Ok(Kernel {
             variant: output.variant(),
             wgsl: render(&name, "norm_mix.wgsl", values)?,
@@ -72,7 +76,7 @@ impl NormMix {
                 ],
                 false => &[Read, Uniform, Read, Read, ReadWrite, ReadWrite, Read],
             },
-            constants: vec![("WORKGROUP", WORKGROUP.into())],
+            constants: vec![],
             workgroup_size: [WORKGROUP, 1, 1],
             workgroup_bytes: 8 * WORKGROUP,
             name,

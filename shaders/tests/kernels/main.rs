@@ -13,6 +13,7 @@ mod fused_matvec_integers;
 mod harness;
 mod lookup;
 mod norm;
+mod probe;
 mod product;
 mod product_dot4;
 mod rounded;

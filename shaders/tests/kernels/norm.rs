@@ -110,6 +110,7 @@ fn norm_mix_is_its_twins_and_hands_the_last_rows_on() {
         for (mixes, output) in [(1, Number::F32), (6, Number::F32), (6, Number::F16)] {
             for guessed in [false, true] {
                 let kernel = NormMix {
+                    width: width as u32 / 4,
                     mixes,
                     output,
                     guessed,
@@ -140,7 +141,6 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
     };
     let quarter = width as u32 / 4;
     let params = NormMixParams {
-        width: quarter,
         weight: 2,
         bias: 2 + quarter,
         epsilon: EPSILON,
@@ -148,6 +148,7 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
         mix_stride: capacity as u32 * quarter,
         shift: quarter,
         slot_stride: LAYERS as u32 * quarter,
+        padding: 0,
     };
     // Of guesses, every other sequence goes on from the log of the run before: from the row that has the slot's number.
     let due = noise.numbers(SLOTS * LAYERS * width);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use thalweg_bench::Table;
 
 use crate::failure::Failure;
-use crate::flags::{ComputeFlags, ModelPath, Precision};
+use crate::flags::{Activations, ComputeFlags, ModelPath, Precision};
 use crate::tuner::{Outcome, Trial, Tuned, Tuner};
 use crate::{interrupt, output, tuned};
 
@@ -38,6 +38,10 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
+    /// What matrices meet: those of integers can meet activations rounded to 8 bits, 16 of them sharing a scale
+    #[arg(long, value_enum, default_value_t = Activations::F32)]
+    activations: Activations,
+
     #[command(flatten)]
     compute: ComputeFlags,
 }
@@ -45,7 +49,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(args.seconds.into());
     let file = args.path.open()?;
-    let compute = args.compute.open(Precision::Fast)?;
+    let compute = args.compute.open(Precision::Fast, args.activations)?;
     let place = compute.place_of_tuning(&file)?;
     let model = compute.load_untuned(&file)?;
     let _kernels = compute.kernels();

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use thalweg_engine::{ChunkSize, Engine, EngineOptions, EngineThread, PrefixCache};
 use thalweg_gguf::GgufFile;
-use thalweg_rwkv::{Batch, CpuBatch, GpuBatch};
+use thalweg_rwkv::{Batch, CpuBatch, CpuModel, GpuBatch};
 use thalweg_tokenizer::Tokenizer;
 
-use super::{Compute, Kernels};
+use super::{Compute, Kernels, Loaded};
 use crate::failure::Failure;
 use crate::flags::{ModelFlags, Precision};
 use crate::prompt_cache::Warnings;
@@ -26,8 +26,6 @@ pub(crate) struct BatchModel {
     pub(super) slots: AnyBatch,
     /// Most tokens of prompts to read at once, if that was asked for.
     pub(super) chunk_size: Option<ChunkSize>,
-    /// Whether `thalweg tune` has found out how the device runs it.
-    pub(crate) is_tuned: bool,
     /// What computes, for summaries.
     pub(crate) device: String,
     /// What the last bits of a result depend on, besides the model.
@@ -56,7 +54,7 @@ impl ModelFlags {
         slots: Slots,
         default: Precision,
     ) -> Result<BatchModel, Failure> {
-        let compute = self.compute.open(default)?;
+        let compute = self.compute.open(default, self.activations)?;
         let block_size = compute.block_sizes(self.block_size.as_slice()).first();
         compute.start_batch(file, slots, self.chunk_size, block_size.copied())
     }
@@ -72,30 +70,47 @@ impl Compute<'_> {
         block_size: Option<u32>,
     ) -> Result<BatchModel, Failure> {
         let model = self.load_checked(file)?;
-        let device = self.device().summary();
         let Some(context) = &self.context else {
-            return Ok(BatchModel {
-                slots: AnyBatch::Cpu(CpuBatch::new(Arc::new(model), slots.count())),
-                chunk_size,
-                is_tuned: false,
-                device,
-                arithmetic: "cpu".to_owned(),
-                kernels: None,
-            });
+            return Ok(self.batch_on_cpu(Arc::new(model), slots, chunk_size));
         };
         let loaded = self.load_on(context, model.file(), chunk_size, block_size)?;
+        self.batch_of(loaded, slots, chunk_size, self.kernels())
+    }
+
+    pub(super) fn batch_on_cpu(
+        &self,
+        model: Arc<CpuModel>,
+        slots: Slots,
+        chunk_size: Option<ChunkSize>,
+    ) -> BatchModel {
+        BatchModel {
+            slots: AnyBatch::Cpu(CpuBatch::new(model, slots.count())),
+            chunk_size,
+            device: self.device().summary(),
+            arithmetic: "cpu".to_owned(),
+            kernels: None,
+        }
+    }
+
+    pub(super) fn batch_of(
+        &self,
+        loaded: Loaded,
+        slots: Slots,
+        chunk_size: Option<ChunkSize>,
+        kernels: Option<Kernels>,
+    ) -> Result<BatchModel, Failure> {
+        let device = self.device().summary();
         let batch = GpuBatch::new(Arc::new(loaded.model), slots.count());
         let batch = batch.map_err(|error| slots.explain(error))?;
         Ok(BatchModel {
             slots: AnyBatch::Gpu(Box::new(batch)),
             chunk_size,
-            is_tuned: loaded.is_tuned,
             arithmetic: match slots {
                 Slots::Sequences(_) => format!("{device}, in batches"),
                 Slots::Alone(_) => device.clone(),
             },
             device,
-            kernels: self.kernels(),
+            kernels,
         })
     }
 }

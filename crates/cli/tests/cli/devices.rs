@@ -136,21 +136,16 @@ fn a_bench_keeps_every_sample() {
 
     let table = run(&arguments).text();
     assert!(
-        [
-            "| prefill 9 ",
-            "| decode 3 x 9",
-            "| decode sampled 3 ",
-            "| decode loop 3 x 2"
-        ]
-        .iter()
-        .all(|row| table.contains(row)),
+        ["| pp9 ", "| tg3 x9 ", "| tg3-sampled ", "| tg3-loop x2 "]
+            .iter()
+            .all(|row| table.contains(row)),
         "{table}"
     );
 }
 
 #[test]
 fn a_bench_of_nothing_is_refused() {
-    run(&["bench", "--prefill", "0"]).assert_fails(2, &["--prefill"]);
+    run(&["bench", "--prefill", "0", "--decode", "0"]).assert_fails(2, &["--prefill"]);
     run(&["bench", "--repeat", "0"]).assert_fails(2, &["--repeat"]);
     run(&["bench", "--parallel", "8,0"]).assert_fails(2, &["--parallel"]);
     run(&["bench", "--parallel", "8", "--decode", "0"]).assert_fails(2, &["--decode"]);

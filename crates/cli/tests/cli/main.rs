@@ -7,7 +7,9 @@
 )]
 
 mod batch;
+mod bench;
 mod chat;
+mod compare;
 mod devices;
 mod failures;
 mod generate;

@@ -13,8 +13,12 @@ pub(crate) const STOP: u32 = 0;
 pub(crate) const VOCAB: usize = CHARACTERS.len() + 1;
 
 pub(crate) fn tokenizer() -> Tokenizer {
-    let names = std::iter::once("<end>").chain(CHARACTERS);
-    let types = std::iter::once(3).chain([1; CHARACTERS.len()]);
+    tokenizer_of(&CHARACTERS)
+}
+
+pub(crate) fn tokenizer_of(characters: &[&'static str]) -> Tokenizer {
+    let names = std::iter::once("<end>").chain(characters.iter().copied());
+    let types = std::iter::once(3).chain(characters.iter().map(|_| 1));
     let bytes = GgufWriter::new()
         .str("general.architecture", "rwkv7")
         .str("tokenizer.ggml.model", "rwkv")
@@ -27,16 +31,25 @@ pub(crate) fn tokenizer() -> Tokenizer {
 
 /// A session whose logits depend on every token read and on their order, like a model's.
 pub(crate) struct FakeSession {
-    hyperparameters: Hyperparameters,
-    state: State,
+    pub(crate) hyperparameters: Hyperparameters,
+    pub(crate) state: State,
     /// What comes next after so many tokens, for certain; random logits beyond its end.
     pub(crate) script: Vec<u32>,
+    /// Whether nothing but the last token counts.
+    pub(crate) is_chain: bool,
+    /// One in so many times it says something else; never if 0.
+    pub(crate) slips: u32,
     /// The lengths of the chunks read and what was wanted of them.
     pub(crate) calls: Vec<(usize, Wanted)>,
 }
 
 impl FakeSession {
     pub(crate) fn new() -> Self {
+        Self::with_vocab(VOCAB)
+    }
+
+    /// One that claims to know so many tokens.
+    pub(crate) fn with_vocab(vocab: usize) -> Self {
         let ranks = Ranks {
             decay: 1,
             iclr: 1,
@@ -49,7 +62,7 @@ impl FakeSession {
             heads: 1,
             head_size: 1,
             ffn: 1,
-            vocab: VOCAB,
+            vocab,
             ranks,
             layer_norm_eps: 1e-5,
             context: 0,
@@ -59,6 +72,8 @@ impl FakeSession {
             hyperparameters,
             state,
             script: Vec::new(),
+            is_chain: false,
+            slips: 0,
             calls: Vec::new(),
         }
     }
@@ -80,21 +95,31 @@ impl FakeSession {
 
     fn read(&mut self, token: u32) {
         self.state.att_shift[0] += 1.0;
-        let hash = self.state.ffn_shift[0] as u32;
+        let hash = match self.is_chain {
+            true => 0,
+            false => self.state.ffn_shift[0] as u32,
+        };
         self.state.ffn_shift[0] = ((hash * 31 + token + 1) % (1 << 20)) as f32;
     }
 
     fn logits(&self) -> Vec<f32> {
+        let slips = mix(self.tokens_read() as u32).checked_rem(self.slips) == Some(0);
+        if slips {
+            return logits_of(1 << 20);
+        }
         if let Some(&next) = self.script.get(self.tokens_read() - 1) {
             return (0..VOCAB)
                 .map(|token| if token == next as usize { 50.0 } else { 0.0 })
                 .collect();
         }
-        let hash = self.state.ffn_shift[0] as u32;
-        (0..VOCAB as u32)
-            .map(|token| (mix(hash * 16 + token) >> 16) as f32 / 1e4)
-            .collect()
+        logits_of(self.state.ffn_shift[0] as u32)
     }
+}
+
+fn logits_of(hash: u32) -> Vec<f32> {
+    (0..VOCAB as u32)
+        .map(|token| (mix(hash * 16 + token) >> 16) as f32 / 1e4)
+        .collect()
 }
 
 /// Bits that depend on every bit of `x`.

@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use thalweg_engine::{Finish, Prompt, Request, Until};
 use thalweg_rwkv::{
-    Batch, Chosen, HostSampler, Hyperparameters, Logits, Part, Sampling, Session, State, Wanted,
+    Batch, Chosen, Draft, HostSampler, Hyperparameters, Logits, Part, Sampling, Session, State,
+    Wanted,
 };
 
 use crate::fake::{FakeSession, VOCAB, tokenizer};
@@ -19,6 +21,16 @@ pub(crate) enum Fault {
     Device,
     /// The logits of the part at this index are no numbers.
     Logits(usize),
+}
+
+impl Fault {
+    /// Whether it is the fault of the part at this index.
+    fn strikes(&self, index: usize, parts: usize) -> bool {
+        match self {
+            Fault::Sequence(guilty) | Fault::Logits(guilty) => guilty % parts == index,
+            Fault::Device => true,
+        }
+    }
 }
 
 /// What happened to a batch, for the test that looks at it from outside.
@@ -36,6 +48,7 @@ pub(crate) struct Log {
 
 pub(crate) struct FakeBatch {
     sessions: Vec<FakeSession>,
+    samplings: Vec<Sampling>,
     samplers: Vec<HostSampler>,
     /// Slots whose states are of no use.
     lost: Vec<bool>,
@@ -43,27 +56,73 @@ pub(crate) struct FakeBatch {
     logits: Vec<Option<Vec<f32>>>,
     largest_step: usize,
     pub(crate) longest_loop: usize,
+    pub(crate) longest_guess: usize,
+    /// What a step takes, however many tokens it has.
+    pub(crate) step_time: Duration,
     pub(crate) log: Arc<Mutex<Log>>,
 }
 
 impl FakeBatch {
     pub(crate) fn new(slots: usize, largest_step: usize) -> Self {
-        let sessions = std::iter::repeat_with(FakeSession::new).take(slots);
-        Self::of(sessions.collect(), largest_step)
+        Self::of(slots, largest_step, FakeSession::new)
     }
 
-    /// These sessions, each in a slot.
-    pub(crate) fn of(sessions: Vec<FakeSession>, largest_step: usize) -> Self {
-        let slots = sessions.len();
+    /// So many sessions, all alike, each in a slot.
+    pub(crate) fn of(slots: usize, largest_step: usize, session: impl Fn() -> FakeSession) -> Self {
         Self {
-            sessions,
+            sessions: std::iter::repeat_with(session).take(slots).collect(),
+            samplings: vec![Sampling::greedy(); slots],
             samplers: vec![HostSampler::new(Sampling::greedy()); slots],
             lost: vec![false; slots],
             logits: vec![None; slots],
             largest_step,
             longest_loop: 1,
+            longest_guess: 0,
+            step_time: Duration::ZERO,
             log: Arc::default(),
         }
+    }
+
+    /// Notes a step, and returns what goes wrong in it.
+    fn begin_step(&mut self, parts: &[Part<'_>]) -> Result<Option<Fault>, thalweg_rwkv::Error> {
+        self.check(parts);
+        self.logits.fill(None);
+        if !self.step_time.is_zero() {
+            std::thread::sleep(self.step_time);
+        }
+        let mut log = self.log.lock().unwrap();
+        let step = log.steps.len();
+        let describe = |part: &Part<'_>| (part.slot, part.tokens.len());
+        log.steps.push(parts.iter().map(describe).collect());
+        let fault = log.faults.get(&step).copied();
+        if log.is_lost || fault == Some(Fault::Device) {
+            for session in &mut self.sessions {
+                session.forward(&[1; 3], Wanted::Nothing)?; // no state is of any use
+            }
+            return Err(broken());
+        }
+        Ok(fault)
+    }
+
+    /// Does to a part's logits, or its sequence, what goes wrong with them.
+    fn spoil(
+        &mut self,
+        slot: usize,
+        fault: Option<Fault>,
+        logits: &mut [f32],
+    ) -> Result<(), thalweg_rwkv::Error> {
+        match fault {
+            Some(Fault::Sequence(_)) => {
+                self.sessions[slot].forward(&[1; 3], Wanted::Nothing)?;
+                self.lost[slot] = true;
+            }
+            Some(Fault::Logits(_)) => logits.fill(f32::NAN),
+            _ => {}
+        }
+        if self.lost[slot] {
+            logits.fill(f32::NAN);
+        }
+        Ok(())
     }
 
     /// A step that a real batch would refuse is a defect of the engine.
@@ -105,8 +164,46 @@ impl Batch for FakeBatch {
     }
 
     fn set_sampling(&mut self, slot: usize, sampling: Sampling) -> Result<(), thalweg_rwkv::Error> {
-        self.samplers[slot] = HostSampler::new(sampling);
+        self.samplers[slot] = HostSampler::new(sampling.clone());
+        self.samplings[slot] = sampling;
         Ok(())
+    }
+
+    fn longest_guess(&self) -> usize {
+        self.longest_guess
+    }
+
+    fn verify(
+        &mut self,
+        drafts: &[Draft<'_>],
+    ) -> Result<Vec<Vec<Option<Chosen>>>, thalweg_rwkv::Error> {
+        let tokens = |draft: &Draft<'_>| [&[draft.token], draft.guess].concat();
+        let tokens: Vec<Vec<u32>> = drafts.iter().map(tokens).collect();
+        let pairs = drafts.iter().zip(&tokens);
+        let parts = pairs.map(|(draft, tokens)| Part {
+            slot: draft.slot,
+            tokens,
+            wanted: Wanted::All,
+        });
+        let parts: Vec<Part<'_>> = parts.collect();
+        let fault = self.begin_step(&parts)?;
+        let mut rows = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            let fault = fault.filter(|fault| fault.strikes(index, parts.len()));
+            let mut row = Vec::new();
+            for (index, token) in part.tokens.iter().enumerate() {
+                let mut logits = self.sessions[part.slot].forward(&[*token], Wanted::Last)?;
+                self.spoil(part.slot, fault, &mut logits)?;
+                let chosen = self.choose(part.slot, &logits)?;
+                let found = chosen.as_ref().map(|chosen| chosen.token);
+                row.push(chosen);
+                if found.is_none() || found != part.tokens.get(index + 1).copied() {
+                    break;
+                }
+            }
+            rows.push(row);
+        }
+        Ok(rows)
     }
 
     fn sample(&mut self, parts: &[Part<'_>]) -> Result<Vec<Option<Chosen>>, thalweg_rwkv::Error> {
@@ -138,33 +235,13 @@ impl Batch for FakeBatch {
     }
 
     fn forward(&mut self, parts: &[Part<'_>]) -> Result<Vec<f32>, thalweg_rwkv::Error> {
-        self.check(parts);
-        self.logits.fill(None);
-        let mut log = self.log.lock().unwrap();
-        let step = log.steps.len();
-        let describe = |part: &Part<'_>| (part.slot, part.tokens.len());
-        log.steps.push(parts.iter().map(describe).collect());
-        let fault = log.faults.get(&step).copied();
-        if log.is_lost || fault == Some(Fault::Device) {
-            for session in &mut self.sessions {
-                session.forward(&[1; 3], Wanted::Nothing)?; // no state is of any use
-            }
-            return Err(broken());
-        }
+        let fault = self.begin_step(parts)?;
         let (mut logits, mut lost) = (Vec::new(), Vec::new());
         for (index, part) in parts.iter().enumerate() {
-            let session = &mut self.sessions[part.slot];
-            let mut rows = session.forward(part.tokens, part.wanted)?;
-            match fault {
-                Some(Fault::Sequence(guilty)) if guilty % parts.len() == index => {
-                    session.forward(&[1; 3], Wanted::Nothing)?;
-                    self.lost[part.slot] = true;
-                }
-                Some(Fault::Logits(guilty)) if guilty % parts.len() == index => rows.fill(f32::NAN),
-                _ => {}
-            }
+            let mut rows = self.sessions[part.slot].forward(part.tokens, part.wanted)?;
+            let fault = fault.filter(|fault| fault.strikes(index, parts.len()));
+            self.spoil(part.slot, fault, &mut rows)?;
             if self.lost[part.slot] {
-                rows.fill(f32::NAN);
                 lost.push(part.slot);
             }
             logits.extend(rows);
@@ -191,6 +268,8 @@ impl Batch for FakeBatch {
 
     fn copy_state(&mut self, from: usize, to: usize) -> Result<(), thalweg_rwkv::Error> {
         self.lost[to] = self.lost[from];
+        self.samplers[to] = self.samplers[from].clone();
+        self.samplers[to].set_sampling(self.samplings[to].clone());
         let state = self.sessions[from].state()?;
         self.sessions[to].set_state(&state)
     }

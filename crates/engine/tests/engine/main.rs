@@ -8,6 +8,7 @@
 )]
 
 mod cache;
+mod demo;
 mod device;
 mod engine;
 mod failures;
@@ -19,6 +20,7 @@ mod neighbours;
 mod perplexity;
 mod prefill;
 mod sampler;
+mod speculation;
 mod state_file;
 mod streaming;
 mod text;

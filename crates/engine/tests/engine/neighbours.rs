@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use thalweg_engine::{Engine, EngineOptions, Finish, Handle, PrefixCache, Request};
+use thalweg_engine::{Engine, EngineOptions, Finish, Handle, PrefixCache, Request, Speculation};
 
 use crate::engine::{drain, engine, expected, request};
-use crate::fake::STOP;
+use crate::fake::{FakeSession, STOP, tokenizer};
 use crate::fake_batch::{FakeBatch, Fault, Log};
 
 /// A request at some step of a run, and what its owner does with it.
@@ -16,6 +16,7 @@ struct Arrival {
     prompt: Vec<u32>,
     tokens: usize,
     stops: bool,
+    speculation: Speculation,
     cancelled_after: Option<usize>,
 }
 
@@ -25,17 +26,23 @@ fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
         (any::<bool>(), prop::collection::vec(0..3_u32, 1..60)),
         0_usize..30,
         any::<bool>(),
+        prop::sample::select(vec![
+            Speculation::Auto,
+            Speculation::Off,
+            Speculation::Ngram,
+        ]),
         prop::option::weighted(0.2, 0_usize..20),
     );
     // Some share a beginning long enough to be marked within.
     let arrival = arrival.prop_map(
-        |(at_step, (is_long, tail), tokens, stops, cancelled_after)| {
+        |(at_step, (is_long, tail), tokens, stops, speculation, cancelled_after)| {
             let beginning = &[7; 1100][..if is_long { 1100 } else { 0 }];
             Arrival {
                 at_step,
                 prompt: [beginning, &tail].concat(),
                 tokens,
                 stops,
+                speculation,
                 cancelled_after,
             }
         },
@@ -54,6 +61,7 @@ fn faults() -> impl Strategy<Value = Vec<(usize, Fault)>> {
 
 fn request_of(seed: usize, arrival: &Arrival) -> Request {
     let mut request = request(&arrival.prompt, arrival.tokens, seed as u64);
+    request.speculation = arrival.speculation;
     if arrival.stops {
         request.until.stop_ids = vec![STOP];
         request.until.stop_strings = vec!["ab".to_owned()];
@@ -106,9 +114,11 @@ proptest! {
         cache in prop::option::of(0_u64..2000),
         spare in 0_usize..8,
         longest_loop in 1_usize..12,
+        longest_guess in 0_usize..6,
+        draft in prop::option::of((0_u32..6, faults())),
     ) {
         let mut batch = FakeBatch::new(slots + spare, budget);
-        batch.longest_loop = longest_loop;
+        (batch.longest_loop, batch.longest_guess) = (longest_loop, longest_guess);
         let log = Arc::clone(&batch.log);
         let fails = !faults.is_empty();
         log.lock().unwrap().faults = faults.into_iter().collect();
@@ -119,6 +129,12 @@ proptest! {
         let mut engine = engine(batch, options);
         if let Some(bytes) = cache {
             engine = engine.with_cache(PrefixCache::new(bytes));
+        }
+        if let Some((slips, faults)) = draft {
+            let session = || FakeSession { slips, ..FakeSession::new() };
+            let batch = FakeBatch::of(2 * slots, budget, session);
+            batch.log.lock().unwrap().faults = faults.into_iter().collect();
+            engine = engine.with_draft_model(batch, &tokenizer()).unwrap();
         }
         let mut handles = run_arrivals(&mut engine, &arrivals);
         for (index, handle) in handles.iter_mut().enumerate() {

@@ -20,7 +20,7 @@ const SECOND_BYTE: u32 = 12;
 
 /// Generates what the script says after a prompt of three tokens.
 fn generate(script: &[u32], tokens: usize) -> (Vec<String>, Ending) {
-    let batch = FakeBatch::of(vec![FakeSession::scripted(3, script)], 8);
+    let batch = FakeBatch::of(1, 8, || FakeSession::scripted(3, script));
     let mut engine = engine(batch, EngineOptions::default());
     let request = Request {
         sampler: SamplerSettings::greedy(),

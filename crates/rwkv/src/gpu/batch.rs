@@ -21,7 +21,7 @@ use crate::{Batch, Chosen, Draft, Error, Hyperparameters, Next, Part, Sampling, 
 /// Several sequences read by a [`GpuModel`], each in a slot of its own.
 ///
 /// A sequence's numbers are the same to the last bit whatever slots and sequences there are besides it, as long as its steps
-/// take the same path. The number of tokens in a step has one of several plans (1; up to 2, 4, 8, 16, 32, 64, 128, 256;
+/// take the same path. The number of tokens in a step has one of several plans (1; up to 2, 4, 8, 16, 32, 64, 128, 256, 512;
 /// more), so has the number of rows of logits, and a part of one token takes another way than one of several. Between paths
 /// sums are in another order: in [`Precision::Exact`](super::Precision::Exact) logits differ by less than 1e-5, in
 /// [`Precision::Fast`](super::Precision::Fast) as far as 16-bit operands move them. Guessed tokens are several of a part.

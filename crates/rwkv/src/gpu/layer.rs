@@ -126,7 +126,6 @@ impl LayerStep<'_> {
     ) -> Result<(), Error> {
         let width = self.hp.width as u32 / 4;
         let params = NormMixParams {
-            width,
             weight: self.weights.vec4(weight),
             bias: self.weights.vec4(bias),
             epsilon: self.hp.layer_norm_eps,
@@ -134,6 +133,7 @@ impl LayerStep<'_> {
             mix_stride: self.buffers.capacity as u32 * width,
             shift: self.index as u32 * width,
             slot_stride: self.hp.layers as u32 * width,
+            padding: 0,
         };
         let mut bindings = vec![
             self.buffers.rows(),
@@ -148,16 +148,14 @@ impl LayerStep<'_> {
             bindings.extend(noting.shifts(branch));
         }
         let kernel = NormMix {
+            width,
             mixes: mixes.len() as u32,
             output: recorder.shape.operand(),
             guessed: matches!(self.reading, Reading::Guesses(_)),
         };
         let workgroups = kernel.workgroups(recorder.shape.tokens());
         let work = recorder.row_work(self.hp.width * (1 + mixes.len()));
-        let operation = Operation::NormMix {
-            mixes: kernel.mixes,
-            guessed: kernel.guessed,
-        };
+        let operation = Operation::NormMix(kernel);
         recorder.dispatch(operation, &bindings, Workgroups::Grid(workgroups), work)
     }
 

@@ -132,6 +132,19 @@ impl GpuModel {
         })
     }
 
+    /// The same model, its weights shared with this one, with other activations. Weights do not depend on them.
+    pub fn with_activations(&self, activations: Activations) -> GpuModel {
+        GpuModel {
+            context: Arc::clone(&self.context),
+            hp: self.hp.clone(),
+            weights: Arc::clone(&self.weights),
+            options: GpuOptions {
+                activations,
+                ..self.options
+            },
+        }
+    }
+
     /// The most tokens of a step on a device with such limits.
     pub fn largest_chunk(hp: &Hyperparameters, limits: &Limits) -> usize {
         Buffers::largest_capacity(hp, limits)

@@ -66,10 +66,10 @@ pub(super) enum Output {
 const MOST_PLANS: usize = 64;
 
 /// Most tokens of the plans that are made besides one for a whole step: large tiles waste time on few tokens.
-const PLAN_TOKENS: [u32; 5] = [16, 32, 64, 128, 256];
+const PLAN_TOKENS: [u32; 6] = [16, 32, 64, 128, 256, 512];
 
 /// More tokens than these are multiplied faster on cooperative matrices, most of which stay empty, than column by column.
-const MOST_COLUMNS_BESIDE_COOP: u32 = 4;
+const MOST_COLUMNS_BESIDE_COOP: u32 = 2;
 
 /// The head of a single row.
 pub(super) const ONE: Shape = Shape::Few { columns: 1 };

@@ -75,7 +75,7 @@ pub(super) struct Recorder<'c> {
 pub(super) enum Operation {
     Embedding(Encoding),
     LayerNorm(kernels::LayerNorm),
-    NormMix { mixes: u32, guessed: bool },
+    NormMix(kernels::NormMix),
     Matvec(kernels::Matvec),
     Matmul(kernels::Matmul),
     MatmulDot4(kernels::MatmulDot4),
@@ -167,12 +167,7 @@ impl<'c> Recorder<'c> {
         Ok(match *operation {
             Operation::Embedding(encoding) => kernels::Embedding { encoding }.kernel(),
             Operation::LayerNorm(norm) => norm.kernel(),
-            Operation::NormMix { mixes, guessed } => kernels::NormMix {
-                mixes,
-                output: self.shape.operand(),
-                guessed,
-            }
-            .kernel(),
+            Operation::NormMix(norm) => norm.kernel(),
             Operation::AddParts(ref parts) => parts.kernel(),
             Operation::Matvec(ref product) => product.kernel(),
             Operation::Matmul(ref product) => product.kernel(),

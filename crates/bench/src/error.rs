@@ -1,0 +1,71 @@
+//! What can be wrong with results.
+
+use crate::Model;
+
+/// Why results cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text is no JSON, or not that of a report.
+    #[error(
+        "found no report of `thalweg bench`: {0}; expected what `thalweg bench -o json` or `-o jsonl` prints"
+    )]
+    Json(serde_json::Error),
+    /// There is nothing in the file.
+    #[error("found an empty file, expected what `thalweg bench -o json` or `-o jsonl` prints")]
+    NoReport,
+    /// A sample is no time.
+    #[error("found a sample of {found} s in {test}, expected 1e-9 s to 1e9 s; measure it again")]
+    Sample {
+        /// The test.
+        test: String,
+        /// The sample.
+        found: f64,
+    },
+    /// A case is of no token, no sequence, or chunks of no token.
+    #[error(
+        "found a case of no token, sequence or chunk, {test}, expected one of each at least; measure it again"
+    )]
+    NothingRead {
+        /// The test.
+        test: String,
+    },
+    /// The lines are of several runs.
+    #[error("found lines of several runs: {0}; keep each run in a file of its own")]
+    Mixed(String),
+    /// The text is no JSON, or not that of llama-bench.
+    #[error(
+        "found no result of llama-bench: {0}; expected what `llama-bench -o json` or `-o jsonl` prints"
+    )]
+    LlamaBench(serde_json::Error),
+    /// Nothing of llama-bench's results can be set against ours.
+    #[error(
+        "found no pp or tg test of llama-bench in it, expected one at least; run `llama-bench -p 512 -n 128 -o json`"
+    )]
+    NoLlamaBench,
+    /// The runs are of models that differ in size.
+    #[error(
+        "{one} and {other} are different models ({} layers of width {} and {} of {}), expected one model; compare runs of \
+         the same one", .models[0].layers, .models[0].width, .models[1].layers, .models[1].width
+    )]
+    DifferentModels {
+        /// The first run.
+        one: String,
+        /// The run with another model.
+        other: String,
+        /// The models of both.
+        models: Box<[Model; 2]>,
+    },
+    /// Nothing can be set side by side.
+    #[error(
+        "the runs have no test in common, expected one at least; measure the same tests in each"
+    )]
+    NothingInCommon,
+    /// A picture could not be drawn.
+    #[error("cannot draw {picture}: {fault}; leave --plot out, and report this")]
+    Picture {
+        /// The picture's name.
+        picture: String,
+        /// What the drawing library says.
+        fault: String,
+    },
+}

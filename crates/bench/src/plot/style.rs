@@ -1,0 +1,42 @@
+//! Colours and letters of all pictures.
+
+use plotters::prelude::{Color, FontDesc, FontFamily, FontStyle, RGBColor, TextStyle};
+
+/// What pictures are drawn on.
+pub(super) const GROUND: RGBColor = RGBColor(252, 252, 250);
+/// Letters and axes.
+pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
+/// Lines that help the eye.
+pub(super) const FAINT: RGBColor = RGBColor(214, 214, 210);
+
+/// Okabe and Ito's colours, less the yellow that a light ground swallows: distinct for every kind of eye.
+const SERIES: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(34, 34, 34),
+];
+
+/// The colour of a series; beyond the seventh they begin again.
+pub(super) fn series(index: usize) -> RGBColor {
+    SERIES[index % SERIES.len()]
+}
+
+/// Letters of so many points.
+pub(super) fn letters(points: u32) -> TextStyle<'static> {
+    let font = FontDesc::new(FontFamily::SansSerif, f64::from(points), FontStyle::Normal);
+    font.color(&INK.to_rgba())
+}
+
+/// A number of tokens a second as an axis shows it.
+pub(super) fn rate(rate: f64) -> String {
+    let tenths = |number: f64| (number * 10.0).round() / 10.0;
+    match rate {
+        1000.0.. => format!("{}k", tenths(rate / 1e3)),
+        100.0.. => format!("{rate:.0}"),
+        _ => tenths(rate).to_string(),
+    }
+}
