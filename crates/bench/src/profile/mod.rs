@@ -7,6 +7,7 @@ mod trace;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::{Device, Limits};
 pub use kernels::KernelTime;
 pub use text::Markdown;
 
@@ -17,14 +18,14 @@ pub struct Profile {
     pub program: String,
     /// The operating system and the processor's architecture.
     pub platform: String,
-    /// The device, with its backend and the arithmetic.
-    pub device: String,
-    /// Its driver with the version.
-    pub driver: String,
+    /// What computed.
+    pub device: Device,
     /// The name of the model's file.
     pub model: String,
     /// How dispatches were told apart.
     pub timestamps: Timestamps,
+    /// What the device does at the most, if that was measured.
+    pub limits: Option<Limits>,
     /// What was profiled.
     pub stages: Vec<Stage>,
 }
@@ -162,7 +163,11 @@ impl Profile {
         let mut json = json!(self);
         for (index, stage) in self.stages.iter().enumerate() {
             let of_stage = &mut json["stages"][index];
-            of_stage["kernels"] = json!(stage.kernels());
+            let kernels = stage.kernels();
+            let kernels = kernels
+                .iter()
+                .map(|kernel| kernel.to_json(self.limits.as_ref()));
+            of_stage["kernels"] = kernels.collect();
             of_stage["dispatches_s"] = json!(stage.dispatches_s());
             of_stage["sampling_s"] = json!(stage.sampling_s());
             of_stage["host"]["other_s"] = json!(stage.other_s());
@@ -216,13 +221,27 @@ mod tests {
         Profile {
             program: "thalweg 1.2.3".to_owned(),
             platform: "linux x86_64".to_owned(),
-            device: "vulkan A card, exact".to_owned(),
-            driver: "driver 5".to_owned(),
+            device: Device {
+                backend: "vulkan".to_owned(),
+                name: "A card".to_owned(),
+                driver: "driver 5".to_owned(),
+                features: vec!["subgroup".to_owned()],
+                precision: "exact".to_owned(),
+            },
             model: "a.gguf".to_owned(),
             timestamps: Timestamps::InPasses,
+            limits: None,
             stages: vec![stage()],
         }
     }
+
+    pub(super) const LIMITS: Limits = Limits {
+        read_bytes_per_s: 1e12,
+        fma_flop_per_s: 1e12,
+        matrix_flop_per_s: Some(1e13),
+        dispatch_s: 2e-6,
+        round_trip_s: 9e-5,
+    };
 
     fn assert_close(found: f64, expected: f64) {
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
@@ -251,6 +270,14 @@ mod tests {
         assert_eq!(stage["kernels"][0]["kernel"], "matvec");
         assert_eq!(stage["kernels"][0]["count"], 2);
         assert_eq!(json["timestamps"], "in_passes");
+        assert!(stage["kernels"][0]["share_of_limit"].is_null());
+        let json_with_limits = Profile {
+            limits: Some(LIMITS),
+            ..profile()
+        };
+        let json_with_limits = json_with_limits.to_json();
+        let share = &json_with_limits["stages"][0]["kernels"][2]["share_of_limit"];
+        assert_eq!(share["of"], "fma");
         assert!(stage["host"]["other_s"].as_f64() > Some(0.0));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{KernelTime, Profile, Stage, Timestamps};
-use crate::Table;
+use crate::{Limits, Table};
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,16 +25,21 @@ impl Profile {
     /// `bullet` stands before each line of text, and says whether stages have headings.
     fn write(&self, f: &mut fmt::Formatter<'_>, bullet: &str) -> fmt::Result {
         writeln!(f, "{bullet}{} on {}", self.program, self.platform)?;
-        writeln!(f, "{bullet}device: {} ({})", self.device, self.driver)?;
+        let device = self.device.summary();
+        writeln!(f, "{bullet}device: {device} ({})", self.device.driver)?;
         writeln!(f, "{bullet}model: {}", self.model)?;
         writeln!(f, "{bullet}timestamps: {}", self.timestamps.explained())?;
+        if let Some(limits) = &self.limits {
+            writeln!(f, "{bullet}limits: {limits}")?;
+        }
         for stage in &self.stages {
             match bullet.is_empty() {
                 true => writeln!(f, "\n{}", stage.name)?,
                 false => writeln!(f, "\n## {}\n", stage.name)?,
             }
             stage.write_sums(f, bullet)?;
-            writeln!(f, "\n{}\n{}", stage.kernel_table(), stage.host_table())?;
+            let kernels = stage.kernel_table(self.limits.as_ref());
+            writeln!(f, "\n{kernels}\n{}", stage.host_table())?;
         }
         Ok(())
     }
@@ -90,13 +95,24 @@ impl Stage {
         }
     }
 
-    fn kernel_table(&self) -> Table {
+    fn kernel_table(&self, limits: Option<&Limits>) -> Table {
         let mut table = Table::new([
-            "kernel", "count", "mean us", "total us", "share", "gaps us", "MB", "MFLOP", "GB/s",
+            "kernel",
+            "count",
+            "mean us",
+            "total us",
+            "share",
+            "gaps us",
+            "MB",
+            "MFLOP",
+            "GB/s",
             "TFLOP/s",
+            "% of limit",
         ]);
         let kernels = self.kernels();
-        kernels.iter().for_each(|kernel| table.row(kernel.cells()));
+        kernels
+            .iter()
+            .for_each(|kernel| table.row(kernel.cells(limits)));
         let sum = |of: fn(&KernelTime) -> f64| kernels.iter().map(of).sum::<f64>();
         table.row([
             "all".to_owned(),
@@ -108,7 +124,7 @@ impl Stage {
             millions(sum(|kernel| kernel.bytes)),
             millions(sum(|kernel| kernel.flops)),
         ]);
-        table
+        table.without_empty_columns()
     }
 
     fn host_table(&self) -> Table {
@@ -140,10 +156,11 @@ impl Stage {
 }
 
 impl KernelTime {
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self, limits: Option<&Limits>) -> Vec<String> {
         let rate = |rate: Option<f64>, unit: f64, digits: usize| {
             rate.map_or_else(String::new, |rate| format!("{:.digits$}", rate / unit))
         };
+        let share = limits.and_then(|limits| self.share_of_limit(limits));
         vec![
             self.kernel.clone(),
             self.count.to_string(),
@@ -155,6 +172,7 @@ impl KernelTime {
             millions(self.flops),
             rate(self.bytes_per_s(), 1e9, 1),
             rate(self.flops_per_s(), 1e12, 3),
+            share.map_or_else(String::new, |share| share.to_string()),
         ]
     }
 }
@@ -169,7 +187,7 @@ fn millions(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::profile;
+    use super::super::tests::{LIMITS, profile};
     use super::*;
 
     const KERNELS: &str = "\
@@ -198,6 +216,18 @@ mod tests {
         for row in ["| waiting for the device ", "| the rest ", "| 20.0 |"] {
             assert!(text.contains(row), "{row} in {text}");
         }
+    }
+
+    #[test]
+    fn with_limits_kernels_say_how_near_they_come() {
+        let profile = Profile {
+            limits: Some(LIMITS),
+            ..profile()
+        };
+        let text = profile.to_string();
+        assert!(text.contains("\nlimits: read 1000.0 GB/s, "), "{text}");
+        assert!(text.contains("| % of limit |"), "{text}");
+        assert!(text.contains("|   0.400 |   40.0 FMA |"), "{text}");
     }
 
     #[test]

@@ -10,14 +10,16 @@ impl Profile {
     pub fn to_trace(&self) -> Value {
         let process = json!({
             "ph": "M", "name": "process_name", "pid": 1, "tid": 0,
-            "args": { "name": format!("{}, {}", self.device, self.model) },
+            "args": { "name": format!("{}, {}", self.device.summary(), self.model) },
         });
         let stages = self.stages.iter().zip(1..);
         let events = stages.flat_map(|(stage, row)| stage.events(row));
         let events: Vec<Value> = std::iter::once(process).chain(events).collect();
         json!({
             "displayTimeUnit": "ns",
-            "otherData": { "program": self.program, "platform": self.platform, "driver": self.driver },
+            "otherData": {
+                "program": self.program, "platform": self.platform, "driver": self.device.driver,
+            },
             "traceEvents": events,
         })
     }

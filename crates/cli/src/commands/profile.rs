@@ -31,10 +31,11 @@ would overlap and take some microseconds each, so the kernels' sum is longer tha
 its own, and the table says so.
 
 Bytes and operations are what the shapes ask for, so they count neither caches nor padding. \"Gaps\" are between the \
-timestamp behind a kernel and the one before the next. The host's times are those of the step without timestamps.
+timestamp behind a kernel and the one before the next. \"% of limit\" is of what --limits measured: reading, multiplying \
+and adding, or matrices, whichever the kernel is nearest to. The host's times are those of the step without timestamps.
 
 Examples:
-  thalweg profile -m model.gguf
+  thalweg profile -m model.gguf --limits
   thalweg profile -m model.gguf --prefill 0 --parallel 32 -o md
   thalweg profile -m model.gguf --prefill 512 --decode 0 --trace prefill.json    to be opened in ui.perfetto.dev";
 
@@ -61,6 +62,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
 
+    /// Measure first what the device does at the most, and show how near each kernel comes to it
+    #[arg(long)]
+    limits: bool,
+
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -86,18 +91,20 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let name = file.path().file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
     let tokenizer = Tokenizer::from_gguf(file.metadata()).ok();
+    let flags = &args.model;
+    let compute = flags.compute.open(Precision::Fast, flags.activations)?;
     let slots = Slots::Sequences(args.parallel.into());
-    let mut model = args.model.start_batch(file, slots, Precision::Fast)?;
-    let device = model.device.clone();
+    let mut model = compute.start_batch(file, slots, flags.chunk_size, flags.block_size)?;
     let batch = model.gpu_mut().ok_or_else(no_device)?;
-    let adapter = batch.model().context().adapter();
+    let timestamps = timestamps(batch)?;
+    let limits = args.limits.then(|| compute.measure_limits()).transpose()?;
     let profile = Profile {
         program: cli::program(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        device,
-        driver: adapter.driver_and_version(),
+        device: compute.device(),
         model: name,
-        timestamps: timestamps(batch)?,
+        timestamps,
+        limits,
         stages: Profiler::new(args, batch, tokenizer.as_ref()).stages()?,
     };
     if let Some(path) = &args.trace {

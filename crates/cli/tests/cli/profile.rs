@@ -65,6 +65,7 @@ fn people_get_tables_of_kernels_and_of_the_host() {
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
+    assert!(!text.contains("% of limit"), "{text}");
     let page = profile(
         &[
             &VULKAN[..],
@@ -75,6 +76,22 @@ fn people_get_tables_of_kernels_and_of_the_host() {
     let page = page.text();
     assert!(page.contains("\n## decode x3\n"), "{page}");
     assert!(!page.contains("## prefill"), "{page}");
+}
+
+#[test]
+fn kernels_are_held_against_the_devices_limits() {
+    let flags = ["--limits", "-o", "json", "--decode", "0"];
+    let json = profile(&[&VULKAN[..], &flags].concat()).json();
+    assert!(
+        json["limits"]["read_bytes_per_s"].as_f64() > Some(0.0),
+        "{json}"
+    );
+    let kernels = json["stages"][0]["kernels"].as_array().unwrap();
+    let shares = kernels.iter().map(|kernel| &kernel["share_of_limit"]);
+    for share in shares.filter(|share| !share.is_null()) {
+        assert!(share["percent"].as_f64() >= Some(0.0), "{share}");
+        assert!(["read", "fma", "matrix"].contains(&share["of"].as_str().unwrap()));
+    }
 }
 
 #[test]
