@@ -131,12 +131,12 @@ fn count(layers: usize) -> Result<Counted> {
         batch: &mut batch,
     };
     let steps = vec![
-        counter.count(|batch| Ok(drop(batch.forward(&[read(&[7])])?)))?,
-        counter.count(|batch| Ok(drop(batch.decode(&next[..1], 1)?)))?,
-        counter.count(|batch| Ok(drop(batch.decode(&next[..1], STEPS)?)))?,
-        counter.count(|batch| Ok(drop(batch.forward(&[read(&prompt)])?)))?,
-        counter.count(|batch| Ok(drop(batch.decode(&next, 1)?)))?,
-        counter.count(|batch| Ok(drop(batch.verify(&[draft])?)))?,
+        counter.count(|batch| batch.forward(&[read(&[7])]).map(drop))?,
+        counter.count(|batch| batch.decode(&next[..1], 1).map(drop))?,
+        counter.count(|batch| batch.decode(&next[..1], STEPS).map(drop))?,
+        counter.count(|batch| batch.forward(&[read(&prompt)]).map(drop))?,
+        counter.count(|batch| batch.decode(&next, 1).map(drop))?,
+        counter.count(|batch| batch.verify(&[draft]).map(drop))?,
     ];
     Ok(Counted {
         weight_bytes,
@@ -151,7 +151,7 @@ struct Counter<'a> {
 }
 
 impl Counter<'_> {
-    fn count(&mut self, step: impl Fn(&mut GpuBatch) -> Result<()>) -> Result<Step> {
+    fn count(&mut self, step: impl Fn(&mut GpuBatch) -> Result<(), thalweg_rwkv::Error>) -> Result<Step> {
         for _ in 0..WARM_UP {
             step(self.batch)?;
         }
@@ -170,7 +170,7 @@ impl Counter<'_> {
         Ok(least)
     }
 
-    fn count_once(&mut self, step: impl Fn(&mut GpuBatch) -> Result<()>) -> Result<Step> {
+    fn count_once(&mut self, step: impl Fn(&mut GpuBatch) -> Result<(), thalweg_rwkv::Error>) -> Result<Step> {
         let before = self.context.counters();
         let mut done = Ok(());
         let heap = allocation_counter::measure(|| done = step(self.batch));
