@@ -151,7 +151,10 @@ struct Counter<'a> {
 }
 
 impl Counter<'_> {
-    fn count(&mut self, step: impl Fn(&mut GpuBatch) -> Result<(), thalweg_rwkv::Error>) -> Result<Step> {
+    fn count(
+        &mut self,
+        step: impl Fn(&mut GpuBatch) -> Result<(), thalweg_rwkv::Error>,
+    ) -> Result<Step> {
         for _ in 0..WARM_UP {
             step(self.batch)?;
         }
@@ -170,7 +173,10 @@ impl Counter<'_> {
         Ok(least)
     }
 
-    fn count_once(&mut self, step: impl Fn(&mut GpuBatch) -> Result<(), thalweg_rwkv::Error>) -> Result<Step> {
+    fn count_once(
+        &mut self,
+        step: impl Fn(&mut GpuBatch) -> Result<(), thalweg_rwkv::Error>,
+    ) -> Result<Step> {
         let before = self.context.counters();
         let mut done = Ok(());
         let heap = allocation_counter::measure(|| done = step(self.batch));
