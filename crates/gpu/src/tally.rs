@@ -46,10 +46,6 @@ pub struct HostTimes {
 
 /// What is counted.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "a browser is not waited for")
-)]
 pub(crate) enum Count {
     Pipelines,
     Submissions,
@@ -64,10 +60,6 @@ pub(crate) enum Count {
 
 /// What is timed.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(
-    target_arch = "wasm32",
-    expect(dead_code, reason = "a browser is not waited for")
-)]
 pub(crate) enum Phase {
     Encode,
     Submit,
