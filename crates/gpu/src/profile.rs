@@ -247,3 +247,55 @@ fn stamped_pass(
         .iter()
         .for_each(|dispatch| set(&mut pass, dispatch));
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_shaders::kernels::{Binding as BindingKind, Kernel};
+
+    use super::*;
+    use crate::{Binding, PlanBuilder, Workgroups};
+
+    #[test]
+    fn dispatches_in_passes_of_their_own_do_the_same_in_the_same_order() {
+        let context = Context::of_any_kind().unwrap();
+        if context.timestamps().is_none() {
+            return;
+        }
+        let kernel = Kernel {
+            name: "count up".to_owned(),
+            variant: Variant::PLAIN,
+            wgsl: "@group(0) @binding(0) var<storage, read_write> value: u32;
+                @compute @workgroup_size(1) fn main() { value = value * 3u + 1u; }"
+                .to_owned(),
+            constants: Vec::new(),
+            bindings: &[BindingKind::ReadWrite],
+            workgroup_size: [1, 1, 1],
+            workgroup_bytes: 0,
+        };
+        // SAFETY: the kernel writes its one value.
+        let pipeline = unsafe { context.pipeline(&kernel) }.unwrap();
+        let value = context.buffer("value", 4).unwrap();
+        let mut plan = PlanBuilder::new(&context, "counting up");
+        for _ in 0..4 {
+            let bindings = [Binding::Buffer(&value)];
+            plan.dispatch(&pipeline, &bindings, Workgroups::Linear(1), Work::default())
+                .unwrap();
+        }
+        let plan = plan.build().unwrap();
+        for timestamps in [Timestamps::AroundPasses, Timestamps::InPasses] {
+            context.clear(&value).unwrap();
+            let is_offered = timestamps == Timestamps::AroundPasses
+                || context.timestamps() == Some(Timestamps::InPasses);
+            if !is_offered {
+                continue;
+            }
+            let ticks = plan.ticks_of(&context, &plan.submissions[0], timestamps);
+            let ticks: Vec<u64> = ticks.unwrap().into_iter().flatten().collect();
+            assert_eq!(ticks.len(), 8);
+            assert!(ticks.is_sorted(), "{timestamps:?} {ticks:?}");
+            let mut found = [0u32];
+            context.read(&value, 0, &mut found).unwrap();
+            assert_eq!(found, [40], "{timestamps:?}");
+        }
+    }
+}
