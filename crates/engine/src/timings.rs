@@ -1,8 +1,9 @@
 //! How long a generation took.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
-/// Times of one generation. Loading the model and printing the text are not in them.
+/// Times of one generation, or sums of several. Loading the model and printing the text are not in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// Time in the queue of an engine, before there was a slot.
@@ -53,6 +54,28 @@ impl Guesses {
         self.accepted += accepted;
         self.tokens += tokens;
         self.elapsed += took;
+    }
+}
+
+impl AddAssign for Guesses {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.drafted += other.drafted;
+        self.accepted += other.accepted;
+        self.tokens += other.tokens;
+        self.elapsed += other.elapsed;
+    }
+}
+
+impl AddAssign for Timings {
+    fn add_assign(&mut self, other: Self) {
+        self.waiting += other.waiting;
+        self.prefill_tokens += other.prefill_tokens;
+        self.prefill += other.prefill;
+        self.first_token += other.first_token;
+        self.decode_tokens += other.decode_tokens;
+        self.decode += other.decode;
+        self.guesses += other.guesses;
     }
 }
 
@@ -120,5 +143,31 @@ mod tests {
         // 10 tokens in 300 ms, 6 in 60 ms.
         assert!((timings.guess_speed_up().unwrap() - 3.0).abs() < 1e-9);
         assert_eq!(Timings::default().guess_speed_up(), None);
+    }
+
+    #[test]
+    fn sums_have_the_rates_of_all() {
+        let one = Timings {
+            prefill_tokens: 30,
+            prefill: Duration::from_secs(1),
+            decode_tokens: 5,
+            decode: Duration::from_secs(2),
+            guesses: Guesses {
+                steps: 1,
+                drafted: 4,
+                accepted: 3,
+                tokens: 4,
+                elapsed: Duration::from_secs(1),
+            },
+            ..Timings::default()
+        };
+        let mut sum = one;
+        sum += one;
+        assert_eq!(sum.decode_tokens, 10);
+        assert_eq!(sum.guesses.drafted, 8);
+        assert_eq!(sum.prefill_rate(), one.prefill_rate());
+        assert_eq!(sum.decode_rate(), one.decode_rate());
+        assert_eq!(sum.guesses.tokens_a_step(), one.guesses.tokens_a_step());
+        assert_eq!(sum.guess_speed_up(), one.guess_speed_up());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thalweg_conformance::synth::{self, Types};
-use thalweg_engine::{Engine, EngineOptions, Request, SamplerSettings};
+use thalweg_engine::{Engine, EngineOptions, Request, SamplerSettings, Speculation};
 use thalweg_gguf::{GgufFile, TensorType};
 use thalweg_gpu::Context;
 use thalweg_rwkv::{
@@ -96,4 +96,38 @@ fn the_engine_on_a_device_gives_what_the_host_samples() {
     let found = snapshot.logits.as_ref().unwrap();
     let off = logits.iter().zip(found).map(|(a, b)| (a - b).abs());
     assert!(off.fold(0.0, f32::max) < 1e-4);
+}
+
+/// A random model's most probable text soon repeats itself; penalties and random numbers make look-ups err.
+#[test]
+fn guesses_on_a_device_change_no_token() {
+    let (model, tokenizer) = model();
+    let ending = |request: &Request, speculation: Speculation| {
+        let batch = GpuBatch::new(Arc::clone(&model), 1).unwrap();
+        let options = EngineOptions::default();
+        let mut engine = Engine::new(batch, Arc::clone(&tokenizer), options).unwrap();
+        let request = Request {
+            speculation,
+            ..request.clone()
+        };
+        let mut handle = engine.submit(request).unwrap();
+        let tokens: Result<Vec<_>, _> = engine.tokens(&mut handle).collect();
+        tokens.unwrap();
+        handle.ending().unwrap().clone()
+    };
+    let repeating = Request {
+        sampler: SamplerSettings::greedy(),
+        ..request(&PROMPT, 200, 0)
+    };
+    for request in [&repeating, &greedy(60), &request(&PROMPT, 60, 3)] {
+        let without = ending(request, Speculation::Off);
+        let with = ending(request, Speculation::Ngram);
+        assert_eq!(without.timings.guesses.steps, 0);
+        assert_eq!(with.tokens, without.tokens);
+        let guesses = with.timings.guesses;
+        assert!(
+            guesses.accepted > 0 || request.until.tokens < 200,
+            "{guesses:?}"
+        );
+    }
 }
