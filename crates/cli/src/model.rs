@@ -25,6 +25,10 @@ use crate::{cache, demo, interrupt, output, tuned};
 pub(crate) use batch::{BatchEngine, BatchModel, Slots};
 pub(crate) use writer::{Writer, Writing};
 
+/// What the bar says while a model is uploaded.
+const LOADING: &str = "loading the model";
+const LOADING_DRAFT: &str = "loading the draft model";
+
 /// A model ready to read its first token.
 pub(crate) struct Model {
     pub(crate) session: Box<dyn Session>,
@@ -107,11 +111,15 @@ impl ComputeFlags {
                     .to_owned(),
             ));
         }
-        Ok(Compute {
+        let compute = Compute {
             flags: self,
             default_precision,
             context,
-        })
+        };
+        if self.precision == Some(Precision::Fast) && compute.precision() == Precision::Exact {
+            output::note("--precision fast is for GPUs with 16-bit floats: this runs exactly");
+        }
+        Ok(compute)
     }
 
     /// The device, opened anew without the features that fail on a small product if there are any.
@@ -183,9 +191,6 @@ impl Compute<'_> {
 
     /// The model in `file`, whose weights stay in the file.
     fn load_checked(&self, file: GgufFile) -> Result<CpuModel, Failure> {
-        if self.flags.precision == Some(Precision::Fast) && self.precision() == Precision::Exact {
-            output::note("--precision fast is for GPUs with 16-bit floats: this runs exactly");
-        }
         let model = CpuModel::load(file)?;
         if self.flags.check_tensors {
             model.check_tensors()?;
@@ -211,7 +216,7 @@ impl Compute<'_> {
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<Model, Failure> {
-        let loaded = self.load_on(context, file, chunk_size, block_size)?;
+        let loaded = self.load_on(context, file, LOADING, chunk_size, block_size)?;
         Ok(Model {
             session: Box::new(GpuSession::new(Arc::new(loaded.model))?),
             chunk_size: ChunkSize::new(loaded.tuning.chunk as usize)?,
@@ -222,11 +227,13 @@ impl Compute<'_> {
         })
     }
 
-    /// Loads the model in `file` onto the device, with its work divided as was found out or asked for.
+    /// Loads the model in `file` onto the device, with its work divided as was found out or asked for. A bar says that this
+    /// is `doing`.
     fn load_on(
         &self,
         context: &Arc<Context>,
         file: &GgufFile,
+        doing: &'static str,
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<Loaded, Failure> {
@@ -240,7 +247,7 @@ impl Compute<'_> {
         }
         tuning.block_size = block_size.unwrap_or(tuning.block_size);
         Ok(Loaded {
-            model: load(context, file, self.options(tuning))?,
+            model: load(context, file, doing, self.options(tuning))?,
             tuning,
             is_tuned: found.is_some(),
         })
@@ -256,7 +263,7 @@ impl Compute<'_> {
             ));
         };
         let tuning = self.suitable_tuning(context, file)?;
-        load(context, file, self.options(tuning))
+        load(context, file, LOADING, self.options(tuning))
     }
 
     /// What suits such a device: the largest chunk that still brings a gain, as far as it fits.
@@ -392,8 +399,13 @@ impl Compute<'_> {
 }
 
 /// Uploads the model, with a progress bar. Ctrl-C ends it between two pieces of the file.
-fn load(context: &Arc<Context>, file: &GgufFile, options: GpuOptions) -> Result<GpuModel, Failure> {
-    let bar = BytesProgress::new("loading the model");
+fn load(
+    context: &Arc<Context>,
+    file: &GgufFile,
+    doing: &'static str,
+    options: GpuOptions,
+) -> Result<GpuModel, Failure> {
+    let bar = BytesProgress::new(doing);
     interrupt::watch_during(|interrupt| {
         let mut on_progress = |progress: Progress| {
             bar.set(progress.done_bytes, progress.total_bytes);

@@ -14,6 +14,7 @@ use thalweg_rwkv::{Batch, Hyperparameters, Logits, Next, Part, Session, Wanted};
 use crate::failure::Failure;
 use crate::flags::{ComputeFlags, ModelPath, Precision};
 use crate::model::{Compute, Model, Slots};
+use crate::speculation::Guessing;
 use crate::{cli, interrupt, output};
 
 /// A prompt of more says nothing new.
@@ -188,8 +189,9 @@ impl<'a> Bench<'a> {
             return Ok(());
         };
         let compute = self.compute;
+        let slots = Slots::Sequences(most);
         let start = |file| {
-            let model = compute.start_batch(file, Slots::Sequences(most), None, None)?;
+            let model = compute.start_batch(file, Guessing::default(), slots, None, None)?;
             let is_tuned = model.is_tuned;
             Ok((model, is_tuned))
         };

@@ -17,5 +17,6 @@ mod interrupts;
 mod measure;
 mod models;
 mod program;
+mod speculation;
 mod tokenize;
 mod tune;
