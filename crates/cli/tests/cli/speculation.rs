@@ -61,11 +61,8 @@ fn the_summary_tells_of_guesses() {
     let draft = ["--speculate", "draft", "--draft-model", argument(&model)];
     let drafted = generate(&draft);
     let summary = guesses(&drafted).unwrap_or_else(|| panic!("{}", drafted.stderr));
-    for part in [
-        " right (100 %), ",
-        " tokens a step, about ",
-        " times as fast",
-    ] {
+    // How fast they came is said where there were other steps, too.
+    for part in [" right (100 %), ", " tokens a step"] {
         assert!(summary.contains(part), "{part}: {summary}");
     }
 }
