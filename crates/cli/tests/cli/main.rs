@@ -19,5 +19,6 @@ mod interrupts;
 mod measure;
 mod models;
 mod program;
+mod speculation;
 mod tokenize;
 mod tune;
