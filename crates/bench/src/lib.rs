@@ -16,6 +16,7 @@ mod llama_bench;
 mod noise;
 mod order;
 pub mod plot;
+pub mod profile;
 mod report;
 #[cfg(test)]
 mod samples;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use crate::buffer::Allocation;
 use crate::scope::lock;
+use crate::tally::{Count, Phase};
 use crate::{Context, Error, Pipeline, Work};
 
 /// Seconds of estimated work after which a new submission starts. Watchdogs bite at two seconds.
@@ -55,6 +56,8 @@ pub(crate) struct Dispatch {
     pub(crate) pipeline: Pipeline,
     pub(crate) bind_group: wgpu::BindGroup,
     pub(crate) grid: [u32; 3],
+    /// Of all that is bound.
+    pub(crate) bound_bytes: u64,
     pub(crate) work: Work,
 }
 
@@ -169,18 +172,36 @@ impl Plan {
 impl Submission {
     /// The commands for these of the times that a run goes through the plan.
     pub(crate) fn encode(&self, context: &Context, times: Range<usize>) -> wgpu::CommandBuffer {
-        let mut encoder = context
-            .device()
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for time in times {
-            for part in &self.parts {
-                match part {
-                    Part::Pass(dispatches) => encode_pass(&mut encoder, dispatches),
-                    Part::Copy(copy) => copy.encode(&mut encoder, time),
+        self.count(context, times.len() as u64);
+        context.tally().time(Phase::Encode, || {
+            let mut encoder = context
+                .device()
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            for time in times {
+                for part in &self.parts {
+                    match part {
+                        Part::Pass(dispatches) => encode_pass(&mut encoder, dispatches),
+                        Part::Copy(copy) => copy.encode(&mut encoder, time),
+                    }
                 }
             }
-        }
-        encoder.finish()
+            encoder.finish()
+        })
+    }
+
+    /// Counts what is encoded.
+    fn count(&self, context: &Context, times: u64) {
+        let copies = self
+            .parts
+            .iter()
+            .filter(|part| matches!(part, Part::Copy(_)));
+        let (copies, dispatches) = (copies.count() as u64, self.dispatches().count() as u64);
+        let bound_bytes: u64 = self.dispatches().map(|dispatch| dispatch.bound_bytes).sum();
+        let commands = COMMANDS_OF_A_DISPATCH * dispatches + copies;
+        let tally = context.tally();
+        tally.add(Count::Commands, times * commands);
+        tally.add(Count::Dispatches, times * dispatches);
+        tally.add(Count::BoundBytes, times * bound_bytes);
     }
 
     pub(crate) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
@@ -209,6 +230,9 @@ fn encode_pass(encoder: &mut wgpu::CommandEncoder, dispatches: &[Dispatch]) {
         .iter()
         .for_each(|dispatch| set(&mut pass, dispatch));
 }
+
+/// As many as [`set`] encodes.
+const COMMANDS_OF_A_DISPATCH: u64 = 3;
 
 pub(crate) fn set(pass: &mut wgpu::ComputePass<'_>, dispatch: &Dispatch) {
     let [x, y, z] = dispatch.grid;

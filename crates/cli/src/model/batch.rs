@@ -216,6 +216,14 @@ impl BatchModel {
         }
     }
 
+    /// The slots on the device, if one computes.
+    pub(crate) fn gpu_mut(&mut self) -> Option<&mut GpuBatch> {
+        match &mut self.slots {
+            AnyBatch::Cpu(_) => None,
+            AnyBatch::Gpu(batch) => Some(batch),
+        }
+    }
+
     /// An engine that works on a request in each slot.
     pub(crate) fn into_engine(
         self,
