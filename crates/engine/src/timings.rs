@@ -33,7 +33,7 @@ pub struct Guesses {
     pub accepted: usize,
     /// Tokens that these steps brought: those that were right, and one more a step.
     pub tokens: usize,
-    /// Time of these steps, a draft model's included.
+    /// Time of these steps, and of all that a draft model did meanwhile, reading prompts included.
     pub elapsed: Duration,
 }
 
@@ -90,8 +90,8 @@ impl Timings {
         rate(self.decode_tokens, self.decode)
     }
 
-    /// How many times as fast as the other tokens those came that guesses were verified for; nothing if there were not some
-    /// of both.
+    /// How many times as fast as the other tokens those came that guesses were verified for, a draft model's time counted in full:
+    /// below 1 where that has not paid. Nothing if there were not some of both.
     pub fn guess_speed_up(&self) -> Option<f64> {
         let tokens = self.decode_tokens.checked_sub(self.guesses.tokens)?;
         let plain = rate(tokens, self.decode.saturating_sub(self.guesses.elapsed));

@@ -128,7 +128,12 @@ fn a_draft_model_draws_the_same_random_numbers() {
 
 #[test]
 fn long_prompts_are_read_by_the_draft_model_in_chunks() {
-    let (mut engine, log) = drafting(1, 0);
+    let draft_step = STEP / 20;
+    let mut draft = FakeBatch::new(2, 64);
+    (draft.longest_guess, draft.step_time) = (7, draft_step);
+    let log = Arc::clone(&draft.log);
+    let engine = engine(verifying(1, FakeSession::new), options(1));
+    let mut engine = engine.with_draft_model(draft, &tokenizer()).unwrap();
     let prompt: Vec<u32> = (0..1000).map(|i| i % 12).collect();
     let request = with(Speculation::Draft, request(&prompt, 200, 3));
     let mut handle = engine.submit(request.clone()).unwrap();
@@ -139,6 +144,9 @@ fn long_prompts_are_read_by_the_draft_model_in_chunks() {
     let log = log.lock().unwrap();
     let chunks = log.steps.iter().filter(|step| step[0].1 == 64).count();
     assert_eq!(chunks, 1000 / 64);
+    // All of the draft model's steps count as time of guesses, those for the prompt among them.
+    let least = STEP * guesses.steps as u32 + draft_step * log.steps.len() as u32;
+    assert!(guesses.elapsed >= least, "{guesses:?}, {least:?}");
 }
 
 #[test]
