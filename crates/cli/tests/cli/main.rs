@@ -20,5 +20,6 @@ mod measure;
 mod models;
 mod profile;
 mod program;
+mod speculation;
 mod tokenize;
 mod tune;
