@@ -19,5 +19,6 @@ mod interrupts;
 mod measure;
 mod models;
 mod program;
+mod report;
 mod tokenize;
 mod tune;
