@@ -99,7 +99,7 @@ mod tests {
         for expected in [
             "reads **256 tok/s** (pp512 in chunks of 128; from 128 to 512 in 3 samples)",
             "| card-a | thalweg 1.2.3 | ",
-            "thalweg bench -m a.gguf --prefill 512\n",
+            "thalweg bench -m a.gguf --prefill 512    # card-a\n",
             "| 128        | **256** |",
             "| 8            |     64.0 |      64.0 |",
             "| 32        | **256** |",
