@@ -17,6 +17,7 @@ mod llama_bench;
 mod noise;
 mod order;
 pub mod plot;
+pub mod profile;
 mod report;
 mod report_file;
 #[cfg(test)]

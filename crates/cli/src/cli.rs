@@ -3,7 +3,7 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    batch, bench, chat, compare, completions, devices, generate, info, logits, perplexity,
+    batch, bench, chat, compare, completions, devices, generate, info, logits, perplexity, profile,
     tokenize, tune,
 };
 use crate::failure::Failure;
@@ -41,6 +41,7 @@ enum Command {
     Devices(devices::Args),
     Bench(bench::Args),
     Compare(compare::Args),
+    Profile(profile::Args),
     Tune(tune::Args),
     Completions(completions::Args),
 }
@@ -73,6 +74,7 @@ impl Cli {
             Command::Devices(args) => devices::run(&args),
             Command::Bench(args) => bench::run(&args),
             Command::Compare(args) => compare::run(&args),
+            Command::Profile(args) => profile::run(&args),
             Command::Tune(args) => tune::run(&args),
             Command::Completions(args) => completions::run(&args),
         }

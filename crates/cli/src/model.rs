@@ -28,6 +28,10 @@ pub(crate) use batch::{BatchEngine, BatchModel, Slots};
 pub(crate) use shared::SharedModel;
 pub(crate) use writer::{Writer, Writing};
 
+/// What the bar says while a model is uploaded.
+const LOADING: &str = "loading the model";
+const LOADING_DRAFT: &str = "loading the draft model";
+
 /// A model ready to read its first token.
 pub(crate) struct Model {
     pub(crate) session: Box<dyn Session>,
@@ -114,12 +118,16 @@ impl ComputeFlags {
                     .to_owned(),
             ));
         }
-        Ok(Compute {
+        let compute = Compute {
             flags: self,
             activations,
             default_precision,
             context,
-        })
+        };
+        if self.precision == Some(Precision::Fast) && compute.precision() == Precision::Exact {
+            output::note("--precision fast is for GPUs with 16-bit floats: this runs exactly");
+        }
+        Ok(compute)
     }
 
     /// The device, opened anew without the features that fail on a small product if there are any.
@@ -201,9 +209,6 @@ impl<'f> Compute<'f> {
 
     /// The model in `file`, whose weights stay in the file.
     fn load_checked(&self, file: GgufFile) -> Result<CpuModel, Failure> {
-        if self.flags.precision == Some(Precision::Fast) && self.precision() == Precision::Exact {
-            output::note("--precision fast is for GPUs with 16-bit floats: this runs exactly");
-        }
         let model = CpuModel::load(file)?;
         if self.flags.check_tensors {
             model.check_tensors()?;
@@ -228,7 +233,7 @@ impl<'f> Compute<'f> {
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<Model, Failure> {
-        let loaded = self.load_on(context, file, chunk_size, block_size)?;
+        let loaded = self.load_on(context, file, LOADING, chunk_size, block_size)?;
         self.session_of(loaded, self.kernels())
     }
 
@@ -242,17 +247,19 @@ impl<'f> Compute<'f> {
         })
     }
 
-    /// Loads the model in `file` onto the device, with its work divided as was found out or asked for.
+    /// Loads the model in `file` onto the device, with its work divided as was found out or asked for. A bar says that this
+    /// is `doing`.
     fn load_on(
         &self,
         context: &Arc<Context>,
         file: &GgufFile,
+        doing: &'static str,
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<Loaded, Failure> {
         let (tuning, is_tuned) = self.tuning(context, file, chunk_size, block_size)?;
         Ok(Loaded {
-            model: load(context, file, self.options(tuning))?,
+            model: load(context, file, doing, self.options(tuning))?,
             tuning,
             is_tuned,
         })
@@ -289,7 +296,7 @@ impl<'f> Compute<'f> {
             ));
         };
         let tuning = self.suitable_tuning(context, file)?;
-        load(context, file, self.options(tuning))
+        load(context, file, LOADING, self.options(tuning))
     }
 
     /// What suits such a device: the largest chunk that still brings a gain, as far as it fits.
@@ -432,8 +439,13 @@ impl<'f> Compute<'f> {
 }
 
 /// Uploads the model, with a progress bar. Ctrl-C ends it between two pieces of the file.
-fn load(context: &Arc<Context>, file: &GgufFile, options: GpuOptions) -> Result<GpuModel, Failure> {
-    let bar = BytesProgress::new("loading the model");
+fn load(
+    context: &Arc<Context>,
+    file: &GgufFile,
+    doing: &'static str,
+    options: GpuOptions,
+) -> Result<GpuModel, Failure> {
+    let bar = BytesProgress::new(doing);
     interrupt::watch_during(|interrupt| {
         let mut on_progress = |progress: Progress| {
             bar.set(progress.done_bytes, progress.total_bytes);

@@ -56,8 +56,8 @@ impl Default for EngineOptions {
 /// end of a sequence is thrown away. Where the state at the end is wanted (for a snapshot or the cache), that takes a
 /// slot of the batch beyond those for sequences, one for each sequence; without them such sequences keep to single steps.
 ///
-/// What may come next is guessed where that is faster, and several tokens are read at once: see
-/// [`Speculation`](crate::Speculation).
+/// For requests that ask for it, what may come next is guessed where that is faster, and several tokens are read at once:
+/// see [`Speculation`](crate::Speculation).
 ///
 /// The engine computes in [`step`](Engine::step) and nowhere else, on the thread that calls it. [`spawn`](Engine::spawn)
 /// gives it a thread of its own; where there are none, [`tokens`](Engine::tokens) steps as tokens are asked for.
@@ -195,17 +195,16 @@ impl<B: Batch> Engine<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::DraftVocabulary`] if a token of its is not the model's; [`Error::Setting`] if its logits are not as many as
-    /// the model's, or its slots too few.
+    /// [`Error::DraftVocabulary`] if a token of its is not the model's; [`Error::DraftLogits`] if its logits are not as many
+    /// as the model's; [`Error::Setting`] if its slots are too few.
     pub fn with_draft_model(mut self, draft: B, tokenizer: &Tokenizer) -> Result<Self, Error> {
         check_vocabulary(&self.intake.tokenizer, tokenizer)?;
-        let logits = draft.hyperparameters().vocab;
-        if logits != self.batch.hyperparameters().vocab {
-            return Err(Error::Setting {
-                name: "number of the draft model's logits",
-                found: logits.to_string(),
-                expected: "as many as the model has",
-            });
+        let (found, expected) = (
+            draft.hyperparameters().vocab,
+            self.batch.hyperparameters().vocab,
+        );
+        if found != expected {
+            return Err(Error::DraftLogits { found, expected });
         }
         let sequences = self.running.len();
         if draft.slots() < DraftModel::<B>::slots_for(sequences) {

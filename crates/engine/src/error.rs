@@ -99,6 +99,16 @@ pub enum Error {
         /// What it is in the draft model.
         draft: String,
     },
+    /// The draft model has other logits than the model.
+    #[error(
+        "the draft model has {found} logits, expected {expected}, as many as the model has; choose a draft model of the same family"
+    )]
+    DraftLogits {
+        /// Logits of the draft model.
+        found: usize,
+        /// Logits of the model.
+        expected: usize,
+    },
     /// A state file cannot be used, or a state cannot be written as one.
     #[error("{}: {fault}", path.display())]
     StateFile {

@@ -35,7 +35,7 @@ pub struct Request {
     /// Asks for the log-probability of each token, and for so many of the most probable tokens in its place, from 0 to
     /// [`Request::MOST_LOGPROBS`]; see [`TokenProbability`](crate::TokenProbability).
     pub logprobs: Option<usize>,
-    /// Where guesses at the next tokens come from, which change nothing but the time.
+    /// Where guesses at the next tokens come from, which change nothing but the time. [`Request::new`] asks for none.
     pub speculation: Speculation,
     /// Where to go on from, instead of the beginning of a sequence.
     pub start: Option<Arc<Snapshot>>,

@@ -230,6 +230,11 @@ impl Sequence {
         guess.iter().take_while(goes_on).count()
     }
 
+    /// It has waited for a draft model.
+    pub(crate) fn count_drafting(&mut self, took: Duration) {
+        self.times.timings.guesses.elapsed += took;
+    }
+
     /// A step has verified a guess and chosen these tokens.
     pub(crate) fn count_guess(&mut self, guess: &[u32], chosen: &[Option<Chosen>], took: Duration) {
         if !guess.is_empty() {

@@ -1,8 +1,9 @@
 //! How long a generation took.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
-/// Times of one generation. Loading the model and printing the text are not in them.
+/// Times of one generation, or sums of several. Loading the model and printing the text are not in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// Time in the queue of an engine, before there was a slot.
@@ -32,7 +33,7 @@ pub struct Guesses {
     pub accepted: usize,
     /// Tokens that these steps brought: those that were right, and one more a step.
     pub tokens: usize,
-    /// Time of these steps, a draft model's included.
+    /// Time of these steps, and of all that a draft model did meanwhile, reading prompts included.
     pub elapsed: Duration,
 }
 
@@ -56,6 +57,28 @@ impl Guesses {
     }
 }
 
+impl AddAssign for Guesses {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.drafted += other.drafted;
+        self.accepted += other.accepted;
+        self.tokens += other.tokens;
+        self.elapsed += other.elapsed;
+    }
+}
+
+impl AddAssign for Timings {
+    fn add_assign(&mut self, other: Self) {
+        self.waiting += other.waiting;
+        self.prefill_tokens += other.prefill_tokens;
+        self.prefill += other.prefill;
+        self.first_token += other.first_token;
+        self.decode_tokens += other.decode_tokens;
+        self.decode += other.decode;
+        self.guesses += other.guesses;
+    }
+}
+
 impl Timings {
     /// Prompt tokens a second.
     pub fn prefill_rate(&self) -> f64 {
@@ -67,8 +90,8 @@ impl Timings {
         rate(self.decode_tokens, self.decode)
     }
 
-    /// How many times as fast as the other tokens those came that guesses were verified for; nothing if there were not some
-    /// of both.
+    /// How many times as fast as the other tokens those came that guesses were verified for, a draft model's time counted in full:
+    /// below 1 where that has not paid. Nothing if there were not some of both.
     pub fn guess_speed_up(&self) -> Option<f64> {
         let tokens = self.decode_tokens.checked_sub(self.guesses.tokens)?;
         let plain = rate(tokens, self.decode.saturating_sub(self.guesses.elapsed));
@@ -120,5 +143,31 @@ mod tests {
         // 10 tokens in 300 ms, 6 in 60 ms.
         assert!((timings.guess_speed_up().unwrap() - 3.0).abs() < 1e-9);
         assert_eq!(Timings::default().guess_speed_up(), None);
+    }
+
+    #[test]
+    fn sums_have_the_rates_of_all() {
+        let one = Timings {
+            prefill_tokens: 30,
+            prefill: Duration::from_secs(1),
+            decode_tokens: 5,
+            decode: Duration::from_secs(2),
+            guesses: Guesses {
+                steps: 1,
+                drafted: 4,
+                accepted: 3,
+                tokens: 4,
+                elapsed: Duration::from_secs(1),
+            },
+            ..Timings::default()
+        };
+        let mut sum = one;
+        sum += one;
+        assert_eq!(sum.decode_tokens, 10);
+        assert_eq!(sum.guesses.drafted, 8);
+        assert_eq!(sum.prefill_rate(), one.prefill_rate());
+        assert_eq!(sum.decode_rate(), one.decode_rate());
+        assert_eq!(sum.guesses.tokens_a_step(), one.guesses.tokens_a_step());
+        assert_eq!(sum.guess_speed_up(), one.guess_speed_up());
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::tally::{Count, Phase};
 use crate::{Context, Error};
 
 /// How long another thread may take from noticing that a buffer is mapped to saying so.
@@ -69,14 +71,17 @@ impl ReadBuffer {
         };
         let (sender, mapped) = std::sync::mpsc::channel();
         let view = self.wgpu().slice(..);
-        context.scoped(doing, 0, || {
+        let tally = context.tally();
+        tally.add(Count::Maps, 1);
+        let asked = || {
             view.map_async(wgpu::MapMode::Read, move |result| {
                 // The receiver is gone only if the wait below has failed, which is reported instead.
                 let _ = sender.send(result);
             });
-        })?;
+        };
+        tally.time(Phase::ReadBack, || context.scoped(doing, 0, asked))?;
         let waited = context.wait(doing);
-        let result = waited.and_then(|()| {
+        let copied = || {
             // Another thread's wait may have taken the callback along, and be about to call it.
             mapped
                 .recv_timeout(CALLBACK_TIMEOUT)
@@ -85,7 +90,8 @@ impl ReadBuffer {
             let bytes = view.get_mapped_range().map_err(|error| invalid(&error))?;
             out.copy_from_slice(&bytes[range]);
             Ok(())
-        });
+        };
+        let result = waited.and_then(|()| tally.time(Phase::ReadBack, copied));
         self.wgpu().unmap();
         result
     }

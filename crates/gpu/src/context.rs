@@ -11,9 +11,11 @@ use thalweg_shaders::kernels::Kernel;
 use crate::kernel::PipelineKey;
 use crate::listing::list;
 use crate::scope::{Failures, catch, lock};
+use crate::tally::{Count, Phase, Tally};
 use crate::work::Rate;
 use crate::{
-    Adapter, Buffer, DeviceRequest, Error, Feature, Limits, Pipeline, ReadBuffer, Work, halves,
+    Adapter, Buffer, Counters, DeviceRequest, Error, Feature, HostTimes, Limits, Pipeline,
+    ReadBuffer, Work, halves,
 };
 #[cfg(not(target_arch = "wasm32"))]
 use crate::{Backend, Uploader, pipeline_cache::PipelineCache};
@@ -44,6 +46,7 @@ pub struct Context {
     #[cfg(not(target_arch = "wasm32"))]
     pipeline_cache: Option<PipelineCache>,
     buffer_bytes: Arc<AtomicU64>,
+    tally: Tally,
     rate: Rate,
     /// Estimated microseconds of work submitted and not waited for.
     pending_us: AtomicU64,
@@ -141,6 +144,7 @@ impl Context {
             #[cfg(not(target_arch = "wasm32"))]
             pipeline_cache,
             buffer_bytes: Arc::default(),
+            tally: Tally::default(),
             pending_us: AtomicU64::new(0),
             #[cfg(not(target_arch = "wasm32"))]
             last_wait_us: AtomicU64::new(0),
@@ -187,6 +191,16 @@ impl Context {
         }
     }
 
+    /// What was asked of the device since it was opened.
+    pub fn counters(&self) -> Counters {
+        self.tally.counters()
+    }
+
+    /// Where the host's time went since the device was opened.
+    pub fn host_times(&self) -> HostTimes {
+        self.tally.host_times()
+    }
+
     /// A storage buffer of `bytes`, rounded up to a multiple of four, filled with zeros.
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer, Error> {
         Buffer::new(self, label, bytes)
@@ -222,7 +236,7 @@ impl Context {
                 .device
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.clear_buffer(buffer.wgpu(), 0, None);
-            self.queue.submit([encoder.finish()]);
+            self.hand_over(encoder.finish());
         })
     }
 
@@ -248,7 +262,7 @@ impl Context {
                 .device
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.copy_buffer_to_buffer(buffer.wgpu(), offset, staging.wgpu(), 0, bytes);
-            self.queue.submit([encoder.finish()]);
+            self.hand_over(encoder.finish());
         })?;
         staging.read(self, 0, out)
     }
@@ -264,6 +278,7 @@ impl Context {
         if let Some(pipeline) = lock(&self.pipelines).get(&key) {
             return Ok(pipeline.clone());
         }
+        self.tally.add(Count::Pipelines, 1);
         let pipeline = if self.subnormal_halves && halves::is_asked_for(kernel) {
             let mut kernel = kernel.clone();
             kernel.constants.push((halves::CONSTANT, 1.0));
@@ -318,11 +333,13 @@ impl Context {
         submission: Option<wgpu::SubmissionIndex>,
         doing: &str,
     ) -> Result<(), Error> {
-        if submission.is_none() {
-            self.wait_awake();
-        }
-        let pending = Duration::from_micros(self.pending_us.swap(0, Ordering::Relaxed));
-        self.wait_at_most(Duration::from_secs(60) + 10 * pending, submission, doing)
+        self.tally.time(Phase::Wait, || {
+            if submission.is_none() {
+                self.wait_awake();
+            }
+            let pending = Duration::from_micros(self.pending_us.swap(0, Ordering::Relaxed));
+            self.wait_at_most(Duration::from_secs(60) + 10 * pending, submission, doing)
+        })
     }
 
     /// Waits for everything submitted, but not for long, and is awake at the end: to be woken takes a fifth of what a token
@@ -411,11 +428,19 @@ impl Context {
         work: Work,
         doing: &str,
     ) -> Result<wgpu::SubmissionIndex, Error> {
-        let index = self.queue.submit([commands]);
+        let index = self.hand_over(commands);
+        self.tally.add(Count::MovedBytes, work.bytes as u64);
+        self.tally.add(Count::Flops, work.flops as u64);
         self.pending_us
             .fetch_add((self.rate.seconds(work) * 1e6) as u64, Ordering::Relaxed);
         self.failures.check(doing, 0)?;
         Ok(index)
+    }
+
+    fn hand_over(&self, commands: wgpu::CommandBuffer) -> wgpu::SubmissionIndex {
+        self.tally.add(Count::Submissions, 1);
+        self.tally
+            .time(Phase::Submit, || self.queue.submit([commands]))
     }
 
     pub(crate) fn write_bytes(
@@ -424,13 +449,20 @@ impl Context {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), Error> {
-        self.scoped("writing into a buffer", bytes.len() as u64, || {
-            self.queue.write_buffer(buffer, offset, bytes)
+        self.tally.add(Count::Writes, 1);
+        self.tally.time(Phase::Write, || {
+            self.scoped("writing into a buffer", bytes.len() as u64, || {
+                self.queue.write_buffer(buffer, offset, bytes)
+            })
         })
     }
 
     pub(crate) fn device(&self) -> &wgpu::Device {
         &self.device
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Nanoseconds of a tick of the device's timestamps.

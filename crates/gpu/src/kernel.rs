@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thalweg_shaders::kernels::{Binding as BindingKind, Kernel};
+use thalweg_shaders::kernels::{Binding as BindingKind, Kernel, Variant};
 
 use crate::{Context, Error, Limits};
 
@@ -37,6 +37,7 @@ pub struct Pipeline(Arc<Compiled>);
 #[derive(Debug)]
 struct Compiled {
     name: String,
+    variant: Variant,
     bindings: &'static [BindingKind],
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
@@ -53,6 +54,11 @@ impl Pipeline {
     /// The kernel's name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Which optional features the kernel uses.
+    pub fn variant(&self) -> Variant {
+        self.0.variant
     }
 
     /// The kernel's bindings, in the order of their numbers.
@@ -122,6 +128,7 @@ fn create(device: &wgpu::Device, kernel: &Kernel, cache: Option<&wgpu::PipelineC
     });
     Compiled {
         name: kernel.name.clone(),
+        variant: kernel.variant,
         bindings: kernel.bindings,
         pipeline,
         layout,

@@ -24,6 +24,7 @@ mod plan_builder;
 mod profile;
 mod request;
 mod scope;
+mod tally;
 #[cfg(not(target_arch = "wasm32"))]
 mod upload;
 mod work;
@@ -42,8 +43,9 @@ pub use listing::{Choice, Listing};
 pub use plan::Plan;
 pub use plan_builder::{Binding, PlanBuilder, Workgroups};
 #[cfg(not(target_arch = "wasm32"))]
-pub use profile::DispatchTime;
+pub use profile::{DispatchTime, PlanTimes, Timestamps};
 pub use request::{Backend, DeviceRequest, DeviceSelector, Feature};
+pub use tally::{Counters, HostTimes};
 #[cfg(not(target_arch = "wasm32"))]
 pub use upload::Uploader;
 pub use work::Work;

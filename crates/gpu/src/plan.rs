@@ -5,10 +5,15 @@ use std::sync::Mutex;
 
 use crate::buffer::Allocation;
 use crate::scope::lock;
+use crate::tally::{Count, Phase};
 use crate::{Context, Error, Pipeline, Work};
 
 /// Seconds of estimated work after which a new submission starts. Watchdogs bite at two seconds.
 pub(crate) const SUBMISSION_SECONDS: f64 = 0.5;
+
+/// How often a plan is gone through in one submission of a run that repeats it: to encode all of a long run before any of it
+/// begins would keep the device waiting (0.27 ms for each 164 dispatches), and the host is far ahead of the device anyway.
+const TIMES_AHEAD: usize = 8;
 
 /// Dispatches and copies in the order in which they run, made by a [`PlanBuilder`](crate::PlanBuilder).
 ///
@@ -51,6 +56,8 @@ pub(crate) struct Dispatch {
     pub(crate) pipeline: Pipeline,
     pub(crate) bind_group: wgpu::BindGroup,
     pub(crate) grid: [u32; 3],
+    /// Of all that is bound.
+    pub(crate) bound_bytes: u64,
     pub(crate) work: Work,
 }
 
@@ -71,15 +78,23 @@ impl Plan {
         self.repeat(context, 1)
     }
 
-    /// The same several times over, each after the one before, in one submission if that does not keep the device busy for
-    /// too long. What the plan [collects](crate::PlanBuilder::collect) of each time lies one behind the other.
+    /// The same several times over, each after the one before, without waiting for any. While the device does the first of
+    /// them the next are encoded. What the plan [collects](crate::PlanBuilder::collect) of each time lies one behind the other.
     pub fn repeat(&self, context: &Context, times: usize) -> Result<(), Error> {
-        let mut prepared = std::mem::take(&mut *lock(&self.prepared));
-        if prepared.times != times {
-            prepared.pieces = self.encode(context, times);
+        let prepared = std::mem::take(&mut *lock(&self.prepared));
+        let mut done = 0;
+        if prepared.times <= times {
+            for (commands, work) in prepared.pieces {
+                context.submit(commands, work, &self.label)?;
+            }
+            done = prepared.times;
         }
-        for (commands, work) in prepared.pieces {
-            context.submit(commands, work, &self.label)?;
+        while done < times {
+            let next = times.min(done + TIMES_AHEAD);
+            for (commands, work) in self.encode(context, done..next) {
+                context.submit(commands, work, &self.label)?;
+            }
+            done = next;
         }
         Ok(())
     }
@@ -89,24 +104,27 @@ impl Plan {
         self.prepare_repeat(context, 1);
     }
 
-    /// Likewise for a run that repeats the plan so many times.
+    /// Likewise for a run that repeats the plan so many times, as many of them as keep the device busy until the next are
+    /// encoded.
     pub fn prepare_repeat(&self, context: &Context, times: usize) {
+        let times = times.min(TIMES_AHEAD);
         let mut prepared = lock(&self.prepared);
         if prepared.times != times {
-            let pieces = self.encode(context, times);
+            let pieces = self.encode(context, 0..times);
             *prepared = Prepared { times, pieces };
         }
     }
 
-    /// What the device is handed for a run: of a plan that is one piece several times at once, else each of its pieces in
-    /// turn.
-    fn encode(&self, context: &Context, times: usize) -> Vec<(wgpu::CommandBuffer, Work)> {
+    /// What the device is handed for these times of a run: of a plan that is one piece several at once, unless that keeps the
+    /// device busy for too long, else each of its pieces in turn.
+    fn encode(&self, context: &Context, times: Range<usize>) -> Vec<(wgpu::CommandBuffer, Work)> {
         let at_once = match self.submissions.as_slice() {
             [one] => ((SUBMISSION_SECONDS / context.rate().seconds(one.work)) as usize).max(1),
             _ => 1,
         };
-        let firsts = (0..times).step_by(at_once);
-        let ranges = firsts.map(|first| first..times.min(first + at_once));
+        let Range { start, end } = times;
+        let firsts = (start..end).step_by(at_once);
+        let ranges = firsts.map(|first| first..end.min(first.saturating_add(at_once)));
         ranges
             .flat_map(|range| {
                 let pieces = self.submissions.iter();
@@ -154,18 +172,36 @@ impl Plan {
 impl Submission {
     /// The commands for these of the times that a run goes through the plan.
     pub(crate) fn encode(&self, context: &Context, times: Range<usize>) -> wgpu::CommandBuffer {
-        let mut encoder = context
-            .device()
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for time in times {
-            for part in &self.parts {
-                match part {
-                    Part::Pass(dispatches) => encode_pass(&mut encoder, dispatches),
-                    Part::Copy(copy) => copy.encode(&mut encoder, time),
+        self.count(context, times.len() as u64);
+        context.tally().time(Phase::Encode, || {
+            let mut encoder = context
+                .device()
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            for time in times {
+                for part in &self.parts {
+                    match part {
+                        Part::Pass(dispatches) => encode_pass(&mut encoder, dispatches),
+                        Part::Copy(copy) => copy.encode(&mut encoder, time),
+                    }
                 }
             }
-        }
-        encoder.finish()
+            encoder.finish()
+        })
+    }
+
+    /// Counts what is encoded.
+    fn count(&self, context: &Context, times: u64) {
+        let copies = self
+            .parts
+            .iter()
+            .filter(|part| matches!(part, Part::Copy(_)));
+        let (copies, dispatches) = (copies.count() as u64, self.dispatches().count() as u64);
+        let bound_bytes: u64 = self.dispatches().map(|dispatch| dispatch.bound_bytes).sum();
+        let commands = COMMANDS_OF_A_DISPATCH * dispatches + copies;
+        let tally = context.tally();
+        tally.add(Count::Commands, times * commands);
+        tally.add(Count::Dispatches, times * dispatches);
+        tally.add(Count::BoundBytes, times * bound_bytes);
     }
 
     pub(crate) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
@@ -194,6 +230,9 @@ fn encode_pass(encoder: &mut wgpu::CommandEncoder, dispatches: &[Dispatch]) {
         .iter()
         .for_each(|dispatch| set(&mut pass, dispatch));
 }
+
+/// As many as [`set`] encodes.
+const COMMANDS_OF_A_DISPATCH: u64 = 3;
 
 pub(crate) fn set(pass: &mut wgpu::ComputePass<'_>, dispatch: &Dispatch) {
     let [x, y, z] = dispatch.grid;

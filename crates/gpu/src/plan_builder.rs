@@ -252,6 +252,7 @@ impl<'c> PlanBuilder<'c> {
                     pipeline: pipeline.clone(),
                     bind_group,
                     grid: *grid,
+                    bound_bytes: bindings.iter().map(|bound| bound.bytes).sum(),
                     work,
                 };
                 match last {

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr)]
 
 mod adapter;
+mod bench_check;
 mod check_targets;
 mod conformance;
 mod machine;
@@ -38,6 +39,14 @@ enum Task {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Compare what steps of a model ask of a device and of the heap with what they are expected to.
+    BenchCheck {
+        /// Write what is found as what is expected from now on.
+        #[arg(long)]
+        bless: bool,
+        #[command(flatten)]
+        consent: Consent,
+    },
     /// Type-check the workspace for Windows and macOS, and its libraries for the browser.
     CheckTargets {
         #[command(flatten)]
@@ -49,6 +58,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test { consent } => test::run(&consent),
         Task::Conformance { dir, consent } => conformance::run(&dir, &consent),
+        Task::BenchCheck { bless, consent } => bench_check::run(bless, &consent),
         Task::CheckTargets { consent } => check_targets::run(&consent),
     };
     match outcome {

@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::profile::ProfileFile;
 use crate::plot::{self, Picture};
-use crate::{Error, LlamaBench, Report};
+use crate::profile::Profile;
+use crate::{Device, Error, Limits, LlamaBench, Report};
 
 /// Raw results, in the order in which they were added.
 #[derive(Debug, Clone, Default)]
 pub struct Results {
     pub(super) runs: Vec<Named<Report>>,
     pub(super) rivals: Vec<Named<LlamaBench>>,
-    pub(super) profiles: Vec<Named<ProfileFile>>,
+    pub(super) profiles: Vec<Named<Profile>>,
     /// Names of pictures, and where they are, as seen from the report.
     pub(super) pictures: Vec<(String, String)>,
 }
@@ -44,7 +44,7 @@ impl Results {
             }),
             Kind::Profile => self.profiles.push(Named {
                 label,
-                content: ProfileFile::from_json(text)?,
+                content: Profile::from_json(text)?,
             }),
         }
         Ok(())
@@ -65,6 +65,12 @@ impl Results {
                 });
             pictures.extend(of_run);
         }
+        for Named { label, content } in &self.completed().profiles {
+            let of_profile = plot::of_profile(content)?
+                .into_iter()
+                .map(|picture| named(label, picture));
+            pictures.extend(of_profile);
+        }
         Ok(pictures)
     }
 
@@ -83,23 +89,30 @@ impl Results {
     /// what the model's shape asks for.
     pub(super) fn completed(&self) -> Results {
         let mut results = self.clone();
-        for run in &mut results.runs {
-            let run = &mut run.content;
-            let mut others = self.runs.iter().map(|other| &other.content);
-            let of_device = |other: &&Report| {
-                let (one, other) = (&run.device, &other.device);
-                (&one.name, &one.backend) == (&other.name, &other.backend)
-            };
-            let limits = others
-                .clone()
-                .filter(of_device)
-                .find_map(|other| other.limits);
-            run.limits = run.limits.or(limits);
-            let is_of_model = |other: &&Report| other.model.is_same_as(&run.model);
-            let work = others.find_map(|other| Some(other).filter(is_of_model)?.model.work);
-            run.model.work = run.model.work.or(work);
+        for Named { content, .. } in &mut results.runs {
+            content.limits = content.limits.or(self.limits_of(&content.device));
+            let mut others = self.runs.iter().map(|other| &other.content.model);
+            let work =
+                others.find_map(|other| other.work.filter(|_| other.is_same_as(&content.model)));
+            content.model.work = content.model.work.or(work);
+        }
+        for Named { content, .. } in &mut results.profiles {
+            content.limits = content.limits.or(self.limits_of(&content.device));
         }
         results
+    }
+
+    fn limits_of(&self, device: &Device) -> Option<Limits> {
+        let is_same =
+            |other: &Device| (&other.name, &other.backend) == (&device.name, &device.backend);
+        let of_runs = self
+            .runs
+            .iter()
+            .map(|run| (&run.content.device, run.content.limits));
+        let profiles = self.profiles.iter();
+        let of_profiles = profiles.map(|profile| (&profile.content.device, profile.content.limits));
+        let mut all = of_runs.chain(of_profiles);
+        all.find_map(|(other, limits)| limits.filter(|_| is_same(other)))
     }
 
     /// The runs model by model, the smallest model first.
@@ -115,6 +128,14 @@ impl Results {
             }
         }
         models
+    }
+}
+
+/// A picture of a result.
+fn named(label: &str, picture: Picture) -> Picture {
+    Picture {
+        name: format!("{label}-{}", picture.name),
+        ..picture
     }
 }
 

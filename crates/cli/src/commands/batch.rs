@@ -26,6 +26,7 @@ use crate::flags::{ModelFlags, Precision, SamplerFlags, ThinkingFlag, whole_numb
 use crate::interrupt;
 use crate::model::Slots;
 use crate::prompt_cache::PromptCacheFlags;
+use crate::speculation::{GuessReport, SpeculationFlags};
 use budget::{Budget, Size};
 use job::Job;
 use progress::{Progress, Summary, Tally};
@@ -111,21 +112,33 @@ pub(crate) struct Args {
     prompt_cache: PromptCacheFlags,
 
     #[command(flatten)]
+    speculation: SpeculationFlags,
+
+    #[command(flatten)]
     model: ModelFlags,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.sampler.settings()?;
     args.check()?;
+    let guessing = args.speculation.open()?;
     let file = args.model.open()?;
     let tokenizer = Tokenizer::from_gguf(file.metadata())?;
     let template = ChatTemplate::from_gguf(file.metadata())?;
-    let requests = Requests::new(args, settings.clone(), template, &tokenizer);
+    let requests = Requests::new(
+        args,
+        settings.clone(),
+        guessing.source,
+        template,
+        &tokenizer,
+    );
     let input = Input::open(&args.input)?;
     let (results, known) = Results::open(&args.output, args.ordered)?;
     let model_hash = args.prompt_cache.model_hash(&file)?;
     let slots = Slots::Sequences(args.parallel.into());
-    let model = args.model.start_batch(file, slots, Precision::Fast)?;
+    let model = args
+        .model
+        .start_batch(file, guessing, slots, Precision::Fast)?;
     let device = model.device.clone();
     let cache = args.prompt_cache.open(model_hash, &model)?;
 
@@ -156,6 +169,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let worked = job.work(&events, interrupt);
     let summary = Summary {
         tally: job.tally,
+        guesses: GuessReport::of(&job.tally.timings),
         seconds: job.progress.seconds(),
         seed: settings.seed,
         device,

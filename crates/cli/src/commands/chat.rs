@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::flags::{ModelFlags, SamplerFlags, ThinkingFlag, whole_number};
 use crate::output;
 use crate::prompt_cache::PromptCacheFlags;
+use crate::speculation::SpeculationFlags;
 use conversation::{Conversation, Reply};
 use entry::{Entry, HELP};
 
@@ -49,18 +50,14 @@ pub(crate) struct Args {
     prompt_cache: PromptCacheFlags,
 
     #[command(flatten)]
+    speculation: SpeculationFlags,
+
+    #[command(flatten)]
     model: ModelFlags,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let settings = args.sampler.settings()?;
-    let mut conversation = Conversation::new(
-        &args.model,
-        &args.prompt_cache,
-        settings,
-        args.thinking.into(),
-        args.tokens,
-    )?;
+    let mut conversation = Conversation::new(args)?;
     conversation.set_system(args.system.as_deref().unwrap_or_default());
     let mut editor = Editor::new()?;
     if output::is_watched() {

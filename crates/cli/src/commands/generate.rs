@@ -10,6 +10,7 @@ use crate::flags::{ModelFlags, Precision, SamplerFlags, Text, whole_number};
 use crate::model::{Slots, Writing};
 use crate::output;
 use crate::prompt_cache::PromptCacheFlags;
+use crate::speculation::{GuessReport, SpeculationFlags};
 
 const AFTER_HELP: &str = "\
 Standard output holds the generated text alone, streamed as it comes; progress and the summary go to standard error. \
@@ -19,6 +20,7 @@ a file or a pipe is dropped. Ctrl-C stops after the current token, a second one 
 Examples:
   thalweg generate -p \"Once upon a time\"
   thalweg generate -m model.gguf -f prompt.txt -n 500 --temp 0.8 --seed 1 > story.txt
+  thalweg generate -m model.gguf -f prompt.txt --draft-model small.gguf
   echo \"The old house\" | thalweg generate --temp 0";
 
 /// Continue a text
@@ -43,6 +45,9 @@ pub(crate) struct Args {
     prompt_cache: PromptCacheFlags,
 
     #[command(flatten)]
+    speculation: SpeculationFlags,
+
+    #[command(flatten)]
     model: ModelFlags,
 }
 
@@ -51,6 +56,7 @@ const SLOTS: Slots = Slots::Alone(2);
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.sampler.settings()?;
+    let guessing = args.speculation.open()?;
     let prompt = args.text.read_prompt()?;
     let file = args.model.open()?;
     let tokenizer = Tokenizer::from_gguf(file.metadata())?;
@@ -61,7 +67,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         stop_strings: Vec::new(),
     };
     let model_hash = args.prompt_cache.model_hash(&file)?;
-    let model = args.model.start_batch(file, SLOTS, Precision::Fast)?;
+    let model = args
+        .model
+        .start_batch(file, guessing, SLOTS, Precision::Fast)?;
     let cache = args.prompt_cache.open(model_hash, &model)?;
     let mut writer = model.into_writer(Arc::new(tokenizer), cache)?;
 
@@ -102,8 +110,9 @@ fn print(writing: Writing<'_>) -> Result<Ending, Failure> {
 
 fn summarize(ending: &Ending, settings: &SamplerSettings, device: &str) {
     let timings = ending.timings;
+    let guesses = GuessReport::of(&timings).map_or(String::new(), |report| format!("{report} | "));
     output::note(format_args!(
-        "prefill {} tokens, {:.1} tok/s | decode {} tokens, {:.1} tok/s | first token after {:.3} s | seed {} | {device}",
+        "prefill {} tokens, {:.1} tok/s | decode {} tokens, {:.1} tok/s | first token after {:.3} s | {guesses}seed {} | {device}",
         timings.prefill_tokens,
         timings.prefill_rate(),
         ending.tokens.len(),

@@ -11,6 +11,7 @@ pub(crate) mod info;
 pub(crate) mod logits;
 pub(crate) mod perplexity;
 mod pictures;
+pub(crate) mod profile;
 mod results_file;
 pub(crate) mod tokenize;
 pub(crate) mod tune;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use thalweg_engine::{ChunkSize, Engine, EngineOptions, EngineThread, PrefixCache};
+use thalweg_engine::{ChunkSize, Engine, EngineOptions, EngineThread, PrefixCache, Speculation};
 use thalweg_gguf::GgufFile;
 use thalweg_rwkv::{Batch, CpuBatch, CpuModel, GpuBatch};
 use thalweg_tokenizer::Tokenizer;
 
-use super::{Compute, Kernels, Loaded};
+use super::{Compute, Kernels, LOADING, LOADING_DRAFT, Loaded};
 use crate::failure::Failure;
 use crate::flags::{ModelFlags, Precision};
 use crate::prompt_cache::Warnings;
+use crate::speculation::{DraftFile, Guessing};
 
 /// How many slots a batch has, and what for.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +24,9 @@ pub(crate) enum Slots {
 
 /// A model ready to read several sequences at once.
 pub(crate) struct BatchModel {
-    pub(super) slots: AnyBatch,
+    pub(super) slots: AnySlots,
+    /// Where guesses at the next tokens come from.
+    pub(super) speculation: Speculation,
     /// Most tokens of prompts to read at once, if that was asked for.
     pub(super) chunk_size: Option<ChunkSize>,
     /// What computes, for summaries.
@@ -34,9 +37,15 @@ pub(crate) struct BatchModel {
     pub(super) kernels: Option<Kernels>,
 }
 
-pub(super) enum AnyBatch {
-    Cpu(CpuBatch),
-    Gpu(Box<GpuBatch>),
+pub(super) enum AnySlots {
+    Cpu(WithDraft<CpuBatch>),
+    Gpu(Box<WithDraft<GpuBatch>>),
+}
+
+/// A batch, and perhaps one of a small model that guesses for it, with its tokenizer.
+pub(super) struct WithDraft<B> {
+    batch: B,
+    draft: Option<(B, Tokenizer)>,
 }
 
 /// An engine on a thread of its own, whatever computes.
@@ -51,74 +60,133 @@ impl ModelFlags {
     pub(crate) fn start_batch(
         &self,
         file: GgufFile,
+        guessing: Guessing,
         slots: Slots,
         default: Precision,
     ) -> Result<BatchModel, Failure> {
         let compute = self.compute.open(default, self.activations)?;
         let block_size = compute.block_sizes(self.block_size.as_slice()).first();
-        compute.start_batch(file, slots, self.chunk_size, block_size.copied())
+        compute.start_batch(file, guessing, slots, self.chunk_size, block_size.copied())
     }
 }
 
 impl Compute<'_> {
-    /// Loads the model in `file` and makes the slots. Sizes that are not given are what suits the device.
+    /// Loads the model in `file`, a draft model if there is one, and makes the slots. Sizes that are not given are what suits
+    /// the device.
     pub(crate) fn start_batch(
         &self,
         file: GgufFile,
+        guessing: Guessing,
         slots: Slots,
         chunk_size: Option<ChunkSize>,
         block_size: Option<u32>,
     ) -> Result<BatchModel, Failure> {
-        let model = self.load_checked(file)?;
+        let Guessing { source, draft } = guessing;
         let Some(context) = &self.context else {
-            return Ok(self.batch_on_cpu(Arc::new(model), slots, chunk_size));
+            let batch = self.cpu_slots(file, slots)?;
+            let draft = load_draft(draft, |file| self.cpu_slots(file, slots.for_draft()))?;
+            let made = AnySlots::Cpu(WithDraft { batch, draft });
+            return Ok(BatchModel {
+                chunk_size,
+                ..self.batch_of(made, slots, source)
+            });
         };
-        let loaded = self.load_on(context, model.file(), chunk_size, block_size)?;
-        self.batch_of(loaded, slots, chunk_size, self.kernels())
+        let load = |file, doing, slots| {
+            let model = self.load_checked(file)?;
+            let loaded = self.load_on(context, model.file(), doing, chunk_size, block_size)?;
+            gpu_slots(loaded, slots)
+        };
+        let batch = load(file, LOADING, slots)?;
+        let draft = load_draft(draft, |file| load(file, LOADING_DRAFT, slots.for_draft()))?;
+        let made = AnySlots::Gpu(Box::new(WithDraft { batch, draft }));
+        Ok(BatchModel {
+            chunk_size,
+            kernels: self.kernels(),
+            ..self.batch_of(made, slots, source)
+        })
     }
 
-    pub(super) fn batch_on_cpu(
+    /// The slots of a model that others use as well, who keep its kernels.
+    pub(super) fn batch_of(
         &self,
-        model: Arc<CpuModel>,
+        made: AnySlots,
         slots: Slots,
-        chunk_size: Option<ChunkSize>,
+        speculation: Speculation,
     ) -> BatchModel {
+        let device = self.device().summary();
         BatchModel {
-            slots: AnyBatch::Cpu(CpuBatch::new(model, slots.count())),
-            chunk_size,
-            device: self.device().summary(),
-            arithmetic: "cpu".to_owned(),
+            arithmetic: match &made {
+                AnySlots::Cpu(_) => "cpu".to_owned(),
+                AnySlots::Gpu(_) => arithmetic(&device, slots, speculation),
+            },
+            slots: made,
+            speculation,
+            chunk_size: None,
+            device,
             kernels: None,
         }
     }
 
-    pub(super) fn batch_of(
-        &self,
-        loaded: Loaded,
-        slots: Slots,
-        chunk_size: Option<ChunkSize>,
-        kernels: Option<Kernels>,
-    ) -> Result<BatchModel, Failure> {
-        let device = self.device().summary();
-        let batch = GpuBatch::new(Arc::new(loaded.model), slots.count());
-        let batch = batch.map_err(|error| slots.explain(error))?;
-        Ok(BatchModel {
-            slots: AnyBatch::Gpu(Box::new(batch)),
-            chunk_size,
-            arithmetic: match slots {
-                Slots::Sequences(_) => format!("{device}, in batches"),
-                Slots::Alone(_) => device.clone(),
-            },
-            device,
-            kernels,
-        })
+    fn cpu_slots(&self, file: GgufFile, slots: Slots) -> Result<CpuBatch, Failure> {
+        let model = Arc::new(self.load_checked(file)?);
+        Ok(CpuBatch::new(model, slots.count()))
     }
+}
+
+/// The slots of a model on a device.
+fn gpu_slots(loaded: Loaded, slots: Slots) -> Result<GpuBatch, Failure> {
+    let batch = GpuBatch::new(Arc::new(loaded.model), slots.count());
+    batch.map_err(|error| slots.explain(error))
+}
+
+impl AnySlots {
+    /// Those of a model on the CPU.
+    pub(super) fn on_cpu(model: Arc<CpuModel>, slots: Slots) -> Self {
+        let batch = CpuBatch::new(model, slots.count());
+        Self::Cpu(WithDraft { batch, draft: None })
+    }
+
+    /// Those of a model on a device.
+    pub(super) fn on_device(loaded: Loaded, slots: Slots) -> Result<Self, Failure> {
+        let batch = gpu_slots(loaded, slots)?;
+        Ok(Self::Gpu(Box::new(WithDraft { batch, draft: None })))
+    }
+}
+
+/// A draft model's slots, as `load` makes them of its file.
+fn load_draft<B>(
+    draft: Option<DraftFile>,
+    load: impl FnOnce(GgufFile) -> Result<B, Failure>,
+) -> Result<Option<(B, Tokenizer)>, Failure> {
+    let loaded = draft.map(|draft| Ok((load(draft.file)?, draft.tokenizer)));
+    loaded.transpose()
+}
+
+/// What the last bits depend on: the plans that a device computes by.
+fn arithmetic(device: &str, slots: Slots, speculation: Speculation) -> String {
+    let plans = match slots {
+        Slots::Sequences(_) => ", in batches",
+        Slots::Alone(_) => "",
+    };
+    let guesses = match speculation {
+        Speculation::Off => "",
+        _ => ", with guesses",
+    };
+    format!("{device}{plans}{guesses}")
 }
 
 impl Slots {
     fn count(self) -> usize {
         match self {
             Slots::Sequences(count) | Slots::Alone(count) => count,
+        }
+    }
+
+    /// What a draft model needs for these: two slots for each sequence.
+    fn for_draft(self) -> Self {
+        match self {
+            Slots::Sequences(count) => Slots::Sequences(2 * count),
+            Slots::Alone(_) => Slots::Alone(2),
         }
     }
 
@@ -136,15 +204,23 @@ impl Slots {
 impl BatchModel {
     pub(crate) fn batch(&self) -> &dyn Batch {
         match &self.slots {
-            AnyBatch::Cpu(batch) => batch,
-            AnyBatch::Gpu(batch) => batch.as_ref(),
+            AnySlots::Cpu(slots) => &slots.batch,
+            AnySlots::Gpu(slots) => &slots.batch,
         }
     }
 
     pub(crate) fn batch_mut(&mut self) -> &mut dyn Batch {
         match &mut self.slots {
-            AnyBatch::Cpu(batch) => batch,
-            AnyBatch::Gpu(batch) => batch.as_mut(),
+            AnySlots::Cpu(slots) => &mut slots.batch,
+            AnySlots::Gpu(slots) => &mut slots.batch,
+        }
+    }
+
+    /// The slots on the device, if one computes.
+    pub(crate) fn gpu_mut(&mut self) -> Option<&mut GpuBatch> {
+        match &mut self.slots {
+            AnyBatch::Cpu(_) => None,
+            AnyBatch::Gpu(batch) => Some(batch),
         }
     }
 
@@ -161,8 +237,8 @@ impl BatchModel {
             .map(|size| size.tokens().max(slots).min(largest_step));
         let warnings = Warnings::of(cache.as_ref());
         let thread = match self.slots {
-            AnyBatch::Cpu(batch) => engine(batch, tokenizer, cache, options)?.spawn()?,
-            AnyBatch::Gpu(batch) => engine(*batch, tokenizer, cache, options)?.spawn()?,
+            AnySlots::Cpu(slots) => slots.engine(tokenizer, cache, options)?.spawn()?,
+            AnySlots::Gpu(slots) => slots.engine(tokenizer, cache, options)?.spawn()?,
         };
         Ok(BatchEngine {
             thread,
@@ -172,16 +248,21 @@ impl BatchModel {
     }
 }
 
-/// An engine with a cache or without.
-pub(super) fn engine<B: Batch>(
-    batch: B,
-    tokenizer: Arc<Tokenizer>,
-    cache: Option<PrefixCache>,
-    options: EngineOptions,
-) -> Result<Engine<B>, Failure> {
-    let engine = Engine::new(batch, tokenizer, options)?;
-    Ok(match cache {
-        Some(cache) => engine.with_cache(cache),
-        None => engine,
-    })
+impl<B: Batch> WithDraft<B> {
+    /// An engine with a draft model and a cache, or without.
+    pub(super) fn engine(
+        self,
+        tokenizer: Arc<Tokenizer>,
+        cache: Option<PrefixCache>,
+        options: EngineOptions,
+    ) -> Result<Engine<B>, Failure> {
+        let mut engine = Engine::new(self.batch, tokenizer, options)?;
+        if let Some((draft, tokenizer)) = self.draft {
+            engine = engine.with_draft_model(draft, &tokenizer)?;
+        }
+        Ok(match cache {
+            Some(cache) => engine.with_cache(cache),
+            None => engine,
+        })
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use thalweg_engine::ChunkSize;
+use thalweg_engine::{ChunkSize, Speculation};
 use thalweg_gguf::GgufFile;
 use thalweg_gpu::Context;
 use thalweg_rwkv::{CpuModel, GpuModel};
 
+use super::batch::AnySlots;
 use super::{BatchModel, Compute, Kernels, Loaded, Model, Slots};
 use crate::failure::Failure;
 
@@ -79,13 +80,13 @@ impl Compute<'_> {
         shared: &SharedModel,
         slots: Slots,
     ) -> Result<BatchModel, Failure> {
-        match &shared.on_device {
-            None => Ok(self.batch_on_cpu(Arc::clone(&shared.model), slots, None)),
+        let made = match &shared.on_device {
+            None => AnySlots::on_cpu(Arc::clone(&shared.model), slots),
             Some(on_device) => {
-                let loaded = self.divide(shared, on_device, None, None)?;
-                self.batch_of(loaded, slots, None, None)
+                AnySlots::on_device(self.divide(shared, on_device, None, None)?, slots)?
             }
-        }
+        };
+        Ok(self.batch_of(made, slots, Speculation::Off))
     }
 
     /// The model with its work divided as was asked for or suits the device.

@@ -6,13 +6,13 @@ use std::task::Poll;
 
 use thalweg_engine::{
     ChunkSize, Ending, Engine, EngineOptions, Error, Handle, PrefixCache, Request, SamplerSettings,
-    Until,
+    Speculation, Until,
 };
 use thalweg_rwkv::{CpuBatch, GpuBatch};
 use thalweg_tokenizer::Tokenizer;
 
 use super::Kernels;
-use super::batch::{AnyBatch, BatchModel, engine};
+use super::batch::{AnySlots, BatchModel};
 use crate::failure::Failure;
 use crate::prompt_cache::Warnings;
 use crate::{interrupt, output};
@@ -22,6 +22,7 @@ pub(crate) struct Writer {
     engine: AnyEngine,
     /// Most tokens of a prompt that are read at once.
     chunk: usize,
+    speculation: Speculation,
     /// What computes, for summaries.
     pub(crate) device: String,
     interrupt: &'static AtomicBool,
@@ -59,16 +60,17 @@ impl BatchModel {
         };
         let warnings = Warnings::of(cache.as_ref());
         let engine = match self.slots {
-            AnyBatch::Cpu(batch) => {
-                AnyEngine::Cpu(Box::new(engine(batch, tokenizer, cache, options)?))
+            AnySlots::Cpu(slots) => {
+                AnyEngine::Cpu(Box::new(slots.engine(tokenizer, cache, options)?))
             }
-            AnyBatch::Gpu(batch) => {
-                AnyEngine::Gpu(Box::new(engine(*batch, tokenizer, cache, options)?))
+            AnySlots::Gpu(slots) => {
+                AnyEngine::Gpu(Box::new(slots.engine(tokenizer, cache, options)?))
             }
         };
         Ok(Writer {
             engine,
             chunk,
+            speculation: self.speculation,
             device: self.device,
             interrupt: interrupt::watch(),
             warnings,
@@ -80,8 +82,8 @@ impl BatchModel {
     fn chunk(&self) -> usize {
         let most = self.batch().largest_step();
         let suitable = match self.slots {
-            AnyBatch::Cpu(_) => ChunkSize::default().tokens(),
-            AnyBatch::Gpu(_) => most,
+            AnySlots::Cpu(_) => ChunkSize::default().tokens(),
+            AnySlots::Gpu(_) => most,
         };
         self.chunk_size
             .map_or(suitable, ChunkSize::tokens)
@@ -101,6 +103,7 @@ impl Writer {
         let handle = self.engine.submit(Request {
             sampler,
             until,
+            speculation: self.speculation,
             ..Request::new(prompt)
         })?;
         Ok(Writing {

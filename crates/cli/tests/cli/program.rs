@@ -22,13 +22,14 @@ pub(crate) const GREEDY: [&str; 6] = [
 ];
 
 /// Commands that run a model.
-const MODEL_COMMANDS: [&str; 7] = [
+const MODEL_COMMANDS: [&str; 8] = [
     "generate",
     "chat",
     "batch",
     "perplexity",
     "logits",
     "bench",
+    "profile",
     "tune",
 ];
 

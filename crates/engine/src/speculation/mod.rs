@@ -25,7 +25,8 @@ pub(crate) use vocabulary::check_vocabulary;
 ///
 /// Right or wrong, a guess changes no token: the model chooses each as it would without, with the same random numbers. (A
 /// device computes several tokens in another order than one, so logits differ by rounding, as they do with other
-/// neighbours; [`Off`](Speculation::Off) keeps a request to single steps.) How many tokens are guessed follows from how
+/// neighbours. Where two tokens are all but equally probable, one seed may so give another text than without guesses, which
+/// is why nothing is guessed unless it is asked for.) How many tokens are guessed follows from how
 /// often guesses were right and from what steps take, and none are where that gains nothing: at most 1 % of the time is
 /// lost on finding out.
 ///
@@ -45,9 +46,9 @@ pub(crate) use vocabulary::check_vocabulary;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Speculation {
     /// By looking up, or from the [draft model](crate::Engine::with_draft_model) if there is one: whichever is right more often.
-    #[default]
     Auto,
-    /// Nothing is guessed.
+    /// Nothing is guessed: single steps, so one seed gives one text also where rounding differs.
+    #[default]
     Off,
     /// What followed when the text last went like this. Costs nothing, and is right where a text repeats itself or its prompt.
     Ngram,

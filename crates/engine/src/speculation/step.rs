@@ -1,6 +1,6 @@
 //! A step in which guesses are verified.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use thalweg_rwkv::{Batch, Chosen, Draft, Next};
 
@@ -79,19 +79,25 @@ impl<B: Batch> Engine<B> {
         let wishes: Vec<Wish<'_>> = wanting.iter().filter_map(wish).collect();
         let start = Instant::now();
         let drafted = draft.guess(&wishes);
-        let seconds = start.elapsed().as_secs_f64();
+        let took = start.elapsed();
         let work = Drafted {
             among: next.len(),
             sequences: wishes.len(),
             tokens: wishes.iter().map(|wish| wish.count).max().unwrap_or(0),
         };
+        for next in next {
+            if let Some(sequence) = &mut self.running[next.slot] {
+                sequence.count_drafting(took);
+            }
+        }
         let Ok(drafted) = drafted else {
             self.draft = None;
             return;
         };
         // A prompt is read once, and that is no measure of guessing.
         let is_measure = drafted.len() == work.sequences;
-        guesses.drafting = self.policy.learn_draft(work, is_measure.then_some(seconds));
+        let measured = is_measure.then(|| took.as_secs_f64());
+        guesses.drafting = self.policy.learn_draft(work, measured);
         for (slot, tokens) in drafted {
             let index = next.iter().position(|next| next.slot == slot);
             if let (Some(index), Some(sequence)) = (index, &mut self.running[slot]) {
@@ -111,14 +117,13 @@ impl<B: Batch> Engine<B> {
         let drafts: Vec<Draft<'_>> = drafts.collect();
         let start = Instant::now();
         let rows = self.batch.verify(&drafts)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let took = Duration::from_secs_f64(guesses.drafting + seconds);
+        let took = start.elapsed();
         let is_chosen = |chosen: &&Option<Chosen>| chosen.is_some();
         self.policy.learn_verify(Verified {
             sequences: next.len(),
             rows: next.len() + guesses.tokens.iter().map(Vec::len).sum::<usize>(),
             tokens: rows.iter().flatten().filter(is_chosen).count(),
-            seconds,
+            seconds: took.as_secs_f64(),
             drafting: guesses.drafting,
         });
         for ((next, guess), row) in next.iter().zip(&guesses.tokens).zip(rows) {

@@ -53,6 +53,11 @@ fn with(speculation: Speculation, request: Request) -> Request {
     }
 }
 
+/// A request that takes any guess.
+fn guessed(prompt: &[u32], tokens: usize, seed: u64) -> Request {
+    with(Speculation::Auto, request(prompt, tokens, seed))
+}
+
 /// A session that says this again and again.
 fn repeating(text: &[u32]) -> FakeSession {
     FakeSession {
@@ -71,7 +76,7 @@ fn what_repeats_takes_few_steps() {
     let batch = verifying(1, || repeating(&text));
     let log = Arc::clone(&batch.log);
     let mut engine = engine(batch, options(1));
-    let request = request(&[A], 600, 1);
+    let request = guessed(&[A], 600, 1);
     let mut handle = engine.submit(request.clone()).unwrap();
     run(&mut engine);
     assert_eq!(
@@ -87,12 +92,11 @@ fn what_repeats_takes_few_steps() {
 }
 
 #[test]
-fn off_is_off() {
+fn nothing_is_guessed_unless_asked_for() {
     let batch = verifying(1, || repeating(&[1, 2]));
     let log = Arc::clone(&batch.log);
     let mut engine = engine(batch, options(1));
-    let request = with(Speculation::Off, request(&[A], 100, 1));
-    let mut handle = engine.submit(request).unwrap();
+    let mut handle = engine.submit(request(&[A], 100, 1)).unwrap();
     run(&mut engine);
     drain(&mut handle).unwrap();
     assert_eq!(log.lock().unwrap().steps.len(), 100);
@@ -124,7 +128,12 @@ fn a_draft_model_draws_the_same_random_numbers() {
 
 #[test]
 fn long_prompts_are_read_by_the_draft_model_in_chunks() {
-    let (mut engine, log) = drafting(1, 0);
+    let draft_step = STEP / 20;
+    let mut draft = FakeBatch::new(2, 64);
+    (draft.longest_guess, draft.step_time) = (7, draft_step);
+    let log = Arc::clone(&draft.log);
+    let engine = engine(verifying(1, FakeSession::new), options(1));
+    let mut engine = engine.with_draft_model(draft, &tokenizer()).unwrap();
     let prompt: Vec<u32> = (0..1000).map(|i| i % 12).collect();
     let request = with(Speculation::Draft, request(&prompt, 200, 3));
     let mut handle = engine.submit(request.clone()).unwrap();
@@ -135,6 +144,9 @@ fn long_prompts_are_read_by_the_draft_model_in_chunks() {
     let log = log.lock().unwrap();
     let chunks = log.steps.iter().filter(|step| step[0].1 == 64).count();
     assert_eq!(chunks, 1000 / 64);
+    // All of the draft model's steps count as time of guesses, those for the prompt among them.
+    let least = STEP * guesses.steps as u32 + draft_step * log.steps.len() as u32;
+    assert!(guesses.elapsed >= least, "{guesses:?}, {least:?}");
 }
 
 #[test]
@@ -173,7 +185,7 @@ fn draft_models_that_do_not_fit_are_refused() {
     );
     let padded = FakeBatch::of(6, 8, || FakeSession::with_vocab(VOCAB + 3));
     let message = refusal(padded).unwrap();
-    assert!(message.contains("logits is 16"), "{message}");
+    assert!(message.contains("has 16 logits, expected 13"), "{message}");
 }
 
 #[test]
@@ -218,7 +230,7 @@ fn a_draft_model_must_be_there_if_it_is_asked_for() {
 fn breaking_off_among_accepted_tokens_brings_no_more() {
     let mut engine = engine(verifying(1, || repeating(&[1, 2, 3, 4])), options(1));
     let mut came = 0;
-    let request = request(&[A], 300, 1);
+    let request = guessed(&[A], 300, 1);
     let mut handle = engine
         .submit_with(request, move |_| {
             came += 1;
@@ -245,7 +257,7 @@ fn a_sequence_that_runs_away_among_guesses_fails_alone() {
     let log = Arc::clone(&batch.log);
     log.lock().unwrap().faults.insert(60, Fault::Sequence(1));
     let mut engine = engine(batch, options(2));
-    let requests = [1, 2].map(|seed| request(&[A], 1500, seed));
+    let requests = [1, 2].map(|seed| guessed(&[A], 1500, seed));
     let mut handles = requests
         .clone()
         .map(|request| engine.submit(request).unwrap());

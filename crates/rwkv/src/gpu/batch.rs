@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use thalweg_gpu::{DispatchTime, Limits, Plan};
+use thalweg_gpu::{Limits, Plan};
 use thalweg_shaders::kernels::Rows;
 
 use super::GpuModel;
@@ -101,26 +101,6 @@ impl GpuBatch {
     /// The model that reads them.
     pub fn model(&self) -> &Arc<GpuModel> {
         &self.model
-    }
-
-    /// Reads the parts, and says what each dispatch took on the device; nothing if the device has no timestamps. Dispatches that
-    /// a timestamp follows cannot overlap, so all of them together take longer than a step. Logits are made if one row of
-    /// them is wanted.
-    ///
-    /// # Errors
-    /// Those of a step that cannot be made, see [`Batch::forward`]; errors of the device.
-    pub fn profile(&mut self, parts: &[Part<'_>]) -> Result<Vec<DispatchTime>, Error> {
-        check_parts(self, parts)?;
-        if parts.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.chosen.clear();
-        self.settle_parts(parts)?;
-        let rows = Arrangement::new(parts);
-        let step = self.step(parts, &rows, GpuBatch::logits_of(&rows));
-        self.write_inputs(&rows, step)?;
-        let context = Arc::clone(&self.model.context);
-        Ok(self.plan(step)?.profile(&context)?)
     }
 
     /// Reads the parts, which have been checked, and returns the wanted logits, whatever they are.
@@ -236,7 +216,7 @@ impl GpuBatch {
     }
 
     /// Has the states of the parts' slots be up to date.
-    fn settle_parts(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
+    pub(super) fn settle_parts(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
         self.settle_slots(|slot| parts.iter().any(|part| part.slot == slot))
     }
 

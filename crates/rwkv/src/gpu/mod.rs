@@ -18,6 +18,7 @@ mod log;
 mod model;
 mod plans;
 mod products;
+mod profile;
 mod recorder;
 mod recurrence;
 mod sampling;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thalweg_gpu::DispatchTime;
+use thalweg_gpu::PlanTimes;
 
 use super::GpuModel;
 use super::arrangement::Arrangement;
@@ -56,16 +56,15 @@ impl GpuSession {
         Ok(())
     }
 
-    /// Reads `tokens`, at most a chunk, and says what each dispatch took on the device; nothing if the device has no
-    /// timestamps. Dispatches that a timestamp follows cannot overlap, so all of them together take longer than a step.
+    /// Reads `tokens`, at most a chunk, twice, and says what that took on the device, see [`GpuBatch::profile`].
     ///
     /// # Errors
     /// [`Error::Token`]; errors of the device.
-    pub fn profile(&mut self, tokens: &[u32]) -> Result<Vec<DispatchTime>, Error> {
+    pub fn profile(&mut self, tokens: &[u32]) -> Result<PlanTimes, Error> {
         self.begin()?;
         let tokens = &tokens[..tokens.len().min(self.batch.largest_step())];
         match tokens {
-            [] => Ok(Vec::new()),
+            [] => Ok(PlanTimes::default()),
             _ => self.batch.profile(&[part(tokens, Wanted::Last)]),
         }
     }

@@ -210,6 +210,7 @@ impl Job {
             replies: 1,
             prompt_tokens: reply.prompt_tokens as u64,
             tokens: reply.tokens as u64,
+            timings: ending.timings,
             ..Tally::default()
         };
         self.finish(place, Some(json(&reply)?), counts)

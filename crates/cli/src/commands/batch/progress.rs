@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
+use thalweg_engine::Timings;
 
 use crate::failure::Failure;
 use crate::output;
+use crate::speculation::GuessReport;
 
 /// What became of lines, as far as it is written.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -23,6 +25,9 @@ pub(super) struct Tally {
     pub(super) prompt_tokens: u64,
     /// Tokens of the replies.
     pub(super) tokens: u64,
+    /// Of the replies, all together.
+    #[serde(skip)]
+    pub(super) timings: Timings,
 }
 
 impl AddAssign for Tally {
@@ -32,6 +37,7 @@ impl AddAssign for Tally {
         self.skipped += other.skipped;
         self.prompt_tokens += other.prompt_tokens;
         self.tokens += other.tokens;
+        self.timings += other.timings;
     }
 }
 
@@ -102,6 +108,8 @@ impl Drop for Progress {
 pub(super) struct Summary {
     #[serde(flatten)]
     pub(super) tally: Tally,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) guesses: Option<GuessReport>,
     pub(super) seconds: f64,
     /// Lines without a seed of their own count up from here.
     pub(super) seed: u64,
@@ -133,11 +141,15 @@ impl Summary {
             skipped,
             prompt_tokens,
             tokens,
+            ..
         } = self.tally;
+        let guesses = self
+            .guesses
+            .map_or(String::new(), |report| format!("{report} | "));
         let rate = tokens as f64 / self.seconds;
         format!(
             "{replies} replies, {failed} failed, {skipped} skipped | prompts {prompt_tokens} tokens | replies {tokens} tokens, \
-             {rate:.1} tok/s | {:.1} s | seed {} | {}",
+             {rate:.1} tok/s | {guesses}{:.1} s | seed {} | {}",
             self.seconds, self.seed, self.device
         )
     }

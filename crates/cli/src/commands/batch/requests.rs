@@ -1,6 +1,6 @@
 //! From a line of the input to a request.
 
-use thalweg_engine::{Request, SamplerSettings, Until};
+use thalweg_engine::{Request, SamplerSettings, Speculation, Until};
 use thalweg_tokenizer::chat::ChatTemplate;
 use thalweg_tokenizer::{Error, Tokenizer};
 
@@ -18,6 +18,7 @@ pub(super) struct Task {
 pub(super) struct Requests {
     tokens: usize,
     sampler: SamplerSettings,
+    speculation: Speculation,
     stop: Vec<String>,
     logprobs: Option<usize>,
     template: ChatTemplate,
@@ -28,12 +29,14 @@ impl Requests {
     pub(super) fn new(
         args: &Args,
         sampler: SamplerSettings,
+        speculation: Speculation,
         template: ChatTemplate,
         tokenizer: &Tokenizer,
     ) -> Self {
         Self {
             tokens: args.tokens,
             sampler,
+            speculation,
             stop: args.stop.clone(),
             logprobs: args.logprobs.map(usize::from),
             template: template.with_thinking(args.thinking.into()),
@@ -81,6 +84,7 @@ impl Requests {
         let request = Request {
             sampler,
             until,
+            speculation: self.speculation,
             logprobs: entry.logprobs.or(self.logprobs),
             ..Request::new(prompt.as_str())
         };

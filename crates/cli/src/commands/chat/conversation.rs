@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use thalweg_engine::{Error, Finish, SamplerSettings, Until};
-use thalweg_tokenizer::chat::{ChatTemplate, Message, Role, Thinking};
+use thalweg_tokenizer::chat::{ChatTemplate, Message, Role};
 use thalweg_tokenizer::{Tokenizer, TokenizerKind};
 
+use super::Args;
 use crate::failure::Failure;
-use crate::flags::{ModelFlags, Precision};
+use crate::flags::Precision;
 use crate::model::{Slots, Writer};
-use crate::prompt_cache::{self, PromptCacheFlags};
-use crate::{interrupt, output};
+use crate::{interrupt, output, prompt_cache};
 
 /// For the reply, for the state before a loop of steps, and for the states around the last two replies, so that they need
 /// not leave the device.
@@ -41,21 +41,20 @@ pub(super) enum Reply {
 }
 
 impl Conversation {
-    pub(super) fn new(
-        flags: &ModelFlags,
-        prompt_cache: &PromptCacheFlags,
-        settings: SamplerSettings,
-        thinking: Thinking,
-        reply_limit: usize,
-    ) -> Result<Self, Failure> {
-        let file = flags.open()?;
+    pub(super) fn new(args: &Args) -> Result<Self, Failure> {
+        let settings = args.sampler.settings()?;
+        let guessing = args.speculation.open()?;
+        let file = args.model.open()?;
         let tokenizer = Arc::new(Tokenizer::from_gguf(file.metadata())?);
-        let template = ChatTemplate::from_gguf(file.metadata())?.with_thinking(thinking);
+        let template =
+            ChatTemplate::from_gguf(file.metadata())?.with_thinking(args.thinking.into());
         let model_talks = tokenizer.kind() == TokenizerKind::World
             || file.metadata().contains("tokenizer.chat_template");
-        let model_hash = prompt_cache.model_hash(&file)?;
-        let model = flags.start_batch(file, SLOTS, Precision::Fast)?;
-        let cache = prompt_cache.open(model_hash, &model)?;
+        let model_hash = args.prompt_cache.model_hash(&file)?;
+        let model = args
+            .model
+            .start_batch(file, guessing, SLOTS, Precision::Fast)?;
+        let cache = args.prompt_cache.open(model_hash, &model)?;
         let cache = cache.unwrap_or_else(prompt_cache::in_memory);
         Ok(Self {
             model_talks,
@@ -66,7 +65,7 @@ impl Conversation {
             replies: 0,
             system: None,
             messages: Vec::new(),
-            reply_limit,
+            reply_limit: args.tokens,
         })
     }
 
