@@ -12,6 +12,7 @@ use thalweg_tokenizer::Tokenizer;
 use crate::failure::Failure;
 use crate::flags::{ModelFlags, Precision};
 use crate::model::Slots;
+use crate::speculation::Guessing;
 use crate::{cli, output};
 use stages::Profiler;
 
@@ -94,7 +95,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let flags = &args.model;
     let compute = flags.compute.open(Precision::Fast, flags.activations)?;
     let slots = Slots::Sequences(args.parallel.into());
-    let mut model = compute.start_batch(file, slots, flags.chunk_size, flags.block_size)?;
+    let mut model = compute.start_batch(
+        file,
+        Guessing::default(),
+        slots,
+        flags.chunk_size,
+        flags.block_size,
+    )?;
     let batch = model.gpu_mut().ok_or_else(no_device)?;
     let timestamps = timestamps(batch)?;
     let limits = args.limits.then(|| compute.measure_limits()).transpose()?;

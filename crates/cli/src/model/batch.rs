@@ -219,8 +219,8 @@ impl BatchModel {
     /// The slots on the device, if one computes.
     pub(crate) fn gpu_mut(&mut self) -> Option<&mut GpuBatch> {
         match &mut self.slots {
-            AnyBatch::Cpu(_) => None,
-            AnyBatch::Gpu(batch) => Some(batch),
+            AnySlots::Cpu(_) => None,
+            AnySlots::Gpu(slots) => Some(&mut slots.batch),
         }
     }
 

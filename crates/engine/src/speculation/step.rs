@@ -96,7 +96,7 @@ impl<B: Batch> Engine<B> {
         };
         // A prompt is read once, and that is no measure of guessing.
         let is_measure = drafted.len() == work.sequences;
-        let measured = is_measure.then(|| took.as_secs_f64());
+        let measured = is_measure.then_some(took.as_secs_f64());
         guesses.drafting = self.policy.learn_draft(work, measured);
         for (slot, tokens) in drafted {
             let index = next.iter().position(|next| next.slot == slot);

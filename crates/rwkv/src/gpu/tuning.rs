@@ -231,7 +231,7 @@ impl Tuning {
     pub(super) fn tile(&self, tokens: u32) -> CoopTile {
         let tile = match tokens {
             ..=16 => Tile::Narrow,
-            ..=32 => Tile::Slim,
+            17..=32 => Tile::Slim,
             257..=768 => self.mid_tokens,
             _ => self.division(tokens).tile,
         };
