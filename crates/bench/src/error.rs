@@ -1,6 +1,6 @@
 //! What can be wrong with results.
 
-use crate::Model;
+use crate::{MarkerFault, Model};
 
 /// Why results cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,32 @@ pub enum Error {
         "found no pp or tg test of llama-bench in it, expected one at least; run `llama-bench -p 512 -n 128 -o json`"
     )]
     NoLlamaBench,
+    /// The text is not that of a profile.
+    #[error("found no profile: {0}; expected what `thalweg profile -o json` prints")]
+    Profile(serde_json::Error),
+    /// JSON that is no result.
+    #[error(
+        "found JSON of another kind, expected what `thalweg bench`, `thalweg profile` or `llama-bench` prints with `-o json`; \
+         keep it in another folder"
+    )]
+    NoResult,
+    /// A marker of a report is broken.
+    #[error(
+        "line {line}: {fault}; expected `<!-- generated: NAME -->` and `<!-- end -->`, each on a line of its own, with a NAME as \
+         in a new report"
+    )]
+    Marker {
+        /// The line, counted from one.
+        line: usize,
+        /// What is wrong with it.
+        fault: MarkerFault,
+    },
+    /// A report has no place for what is generated.
+    #[error(
+        "found no place for what is generated, expected `<!-- generated: claim -->` and `<!-- end -->` at least; add them, or \
+         name a file that does not exist"
+    )]
+    NoMarkers,
     /// The runs are of models that differ in size.
     #[error(
         "{one} and {other} are different models ({} layers of width {} and {} of {}), expected one model; compare runs of \

@@ -2,7 +2,8 @@
 //!
 //! A [`Report`] names everything that a figure depends on (program, device, model, precision) and keeps every sample;
 //! what it shows of them is their [`Summary`]. It is text, Markdown, CSV, JSON or lines of JSON, and read again from the
-//! last two. A [`Comparison`] sets reports side by side; [`plot`] draws both.
+//! last two. A [`Comparison`] sets reports side by side; [`plot`] draws both. Of all [`Results`] in a folder a
+//! [`ReportFile`] is made.
 
 mod case;
 mod comparison;
@@ -18,6 +19,7 @@ mod order;
 pub mod plot;
 pub mod profile;
 mod report;
+mod report_file;
 #[cfg(test)]
 mod samples;
 mod setting;
@@ -36,6 +38,7 @@ pub use llama_bench::{LlamaBench, LlamaTest};
 pub use noise::{RULE, Verdict};
 pub use order::interleave;
 pub use report::{Device, Load, Model, Report};
+pub use report_file::{MarkerFault, ReportFile, Results};
 pub use setting::{Activations, Setting, Task, Test};
 pub use statistics::Summary;
 pub use sweep::{Sweep, SweepError};

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::report_file::words;
 use crate::{Case, Error, Report, Summary, Table, Task};
 
 /// Models whose sizes differ by more than this share are not the same. Of llama-bench's size, metadata are no part.
@@ -30,6 +31,14 @@ pub struct LlamaTest {
     backends: String,
     #[serde(default)]
     n_ubatch: usize,
+    #[serde(default)]
+    n_batch: usize,
+    #[serde(default)]
+    n_gpu_layers: i64,
+    #[serde(default)]
+    model_filename: String,
+    #[serde(default)]
+    build_commit: String,
 }
 
 impl LlamaBench {
@@ -64,6 +73,11 @@ impl LlamaBench {
             "llama-bench ran {} of {} bytes, this is {} of {bytes}: not the same model",
             other.model_type, other.model_size, report.model.file
         ))
+    }
+
+    /// How it was run: a command a test, with what built it.
+    pub fn commands(&self) -> Vec<String> {
+        self.tests.iter().map(LlamaTest::command).collect()
     }
 
     /// The tests that both have, with the ratio of ours to theirs; none if there is no such test.
@@ -112,6 +126,25 @@ impl LlamaTest {
     /// The median of the samples, or the mean in files that have no samples.
     fn tokens_per_s(&self) -> f64 {
         Summary::of(&self.samples_ts).map_or(self.avg_ts, |summary| summary.median)
+    }
+
+    fn command(&self) -> String {
+        let LlamaTest {
+            n_prompt,
+            n_gen,
+            n_depth,
+            n_batch,
+            n_ubatch,
+            n_gpu_layers,
+            ..
+        } = self;
+        format!(
+            "llama-bench -m {} -p {n_prompt} -n {n_gen} -d {n_depth} -b {n_batch} -ub {n_ubatch} -ngl {n_gpu_layers} -r {}    # {}, {}",
+            words::word(words::file_name(&self.model_filename)),
+            self.samples_ts.len().max(1),
+            words::name(&self.build_commit),
+            words::name(&self.backends),
+        )
     }
 
     fn is_like(&self, case: &Case) -> bool {

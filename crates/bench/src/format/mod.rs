@@ -6,12 +6,12 @@ mod text;
 
 use crate::{Activations, Case};
 
-fn or_nothing(value: Option<impl ToString>) -> String {
+pub(crate) fn or_nothing(value: Option<impl ToString>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
 /// A number with three digits that say something, more only before the point.
-fn three_digits(number: f64) -> String {
+pub(crate) fn three_digits(number: f64) -> String {
     let digits = match number.abs() {
         100.0.. => 0,
         10.0.. => 1,

@@ -5,11 +5,14 @@ mod bars;
 mod curves;
 mod heat;
 mod letters;
+mod roofline;
+mod shares;
 mod style;
 
 use plotters::coord::Shift;
 use plotters::prelude::{BitMapBackend, DrawingArea, DrawingBackend, IntoDrawingArea, SVGBackend};
 
+use crate::profile::Profile;
 use crate::{Comparison, Error, Report};
 
 /// A picture with the name that a file of it should have.
@@ -33,6 +36,20 @@ pub fn of_report(report: &Report) -> Result<Vec<Picture>, Error> {
     pictures.extend(curves::chunk_sizes(report)?);
     pictures.extend(heat::block_by_chunk(report)?);
     pictures.extend(curves::sequences(report)?);
+    Ok(pictures)
+}
+
+/// What pictures can be made of the profile: the time of kernels, stage by stage, and the kernels of each stage under the roofs
+/// of what the device does at the most, if that is known.
+///
+/// # Errors
+/// [`Error::Picture`] if the drawing library fails.
+pub fn of_profile(profile: &Profile) -> Result<Vec<Picture>, Error> {
+    let mut pictures = Vec::new();
+    pictures.extend(shares::kernels(profile)?);
+    for stage in &profile.stages {
+        pictures.extend(roofline::of_stage(profile, stage)?);
+    }
     Ok(pictures)
 }
 
@@ -112,6 +129,19 @@ fn subtitle(report: &Report) -> String {
         device.name,
         device.backend,
         device.precision
+    )
+}
+
+/// What all stages of a profile have in common, likewise.
+fn subtitle_of_profile(profile: &Profile) -> String {
+    let model = profile
+        .model
+        .strip_suffix(".gguf")
+        .unwrap_or(&profile.model);
+    let device = &profile.device;
+    format!(
+        "{model}: {}, {}, {}",
+        device.name, device.backend, device.precision
     )
 }
 
@@ -201,6 +231,31 @@ mod tests {
             "{}",
             pictures[0].svg
         );
+    }
+
+    #[test]
+    fn profiles_are_shares_and_roofs() {
+        let mut profile = crate::profile::tests::profile();
+        profile.limits = None;
+        assert_eq!(names(&of_profile(&profile).unwrap()), ["kernels"]);
+        profile.limits = Some(crate::Limits {
+            read_bytes_per_s: 1e12,
+            fma_flop_per_s: 1e13,
+            matrix_flop_per_s: Some(1e14),
+            dispatch_s: 1e-6,
+            round_trip_s: 1e-5,
+        });
+        let pictures = of_profile(&profile).unwrap();
+        assert_eq!(names(&pictures), ["kernels", "roofline-decode"]);
+        for picture in &pictures {
+            assert!(
+                picture.svg.contains("matvec") && has_ink(&picture.png),
+                "{}",
+                picture.name
+            );
+        }
+        profile.stages[0].dispatches.clear();
+        assert!(of_profile(&profile).unwrap().is_empty());
     }
 
     #[test]

@@ -4,15 +4,15 @@ mod kernels;
 mod text;
 mod trace;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Device, Limits};
+use crate::{Device, Error, Limits};
 pub use kernels::KernelTime;
 pub use text::Markdown;
 
 /// What profiling a model on a device has found out.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Profile {
     /// The program and its version.
     pub program: String,
@@ -31,7 +31,7 @@ pub struct Profile {
 }
 
 /// How dispatches were told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Timestamps {
     /// By timestamps between the dispatches of a pass.
@@ -41,7 +41,7 @@ pub enum Timestamps {
 }
 
 /// Something that a model does again and again: reading a prompt, or one step of decoding.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stage {
     /// Its name: `prefill 512`, `decode`, `decode x8`.
     pub name: String,
@@ -60,7 +60,7 @@ pub struct Stage {
 }
 
 /// Where the host's time went in a stage, in seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostSeconds {
     /// Telling the device what the step is about: token ids, tables, settings.
     pub write_s: f64,
@@ -78,7 +78,7 @@ pub struct HostSeconds {
 }
 
 /// One dispatch by its timestamps.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dispatch {
     /// The kernel's name.
     pub kernel: String,
@@ -97,7 +97,7 @@ pub struct Dispatch {
 }
 
 /// What does a kernel's arithmetic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// 32-bit or 16-bit floats.
@@ -158,6 +158,14 @@ fn gap_s(before: &Dispatch, dispatch: &Dispatch) -> f64 {
 }
 
 impl Profile {
+    /// Reads what [`to_json`](Profile::to_json) made.
+    ///
+    /// # Errors
+    /// [`Error::Profile`] if it is not that.
+    pub fn from_json(text: &str) -> Result<Profile, Error> {
+        serde_json::from_str(text).map_err(Error::Profile)
+    }
+
     /// The profile as one JSON object: every dispatch, and what they come to kernel by kernel.
     pub fn to_json(&self) -> Value {
         let mut json = json!(self);
@@ -177,7 +185,7 @@ impl Profile {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(super) fn dispatch(kernel: &str, submission: usize, begin_us: f64, us: f64) -> Dispatch {
@@ -217,7 +225,7 @@ mod tests {
         }
     }
 
-    pub(super) fn profile() -> Profile {
+    pub(crate) fn profile() -> Profile {
         Profile {
             program: "thalweg 1.2.3".to_owned(),
             platform: "linux x86_64".to_owned(),
@@ -260,6 +268,12 @@ mod tests {
         assert_close(stage().other_s(), 10e-6);
         assert_close(stage().dispatches_s(), 100e-6);
         assert_close(stage().sampling_s(), 20e-6);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let read = Profile::from_json(&profile().to_json().to_string()).unwrap();
+        assert_eq!(read.to_string(), profile().to_string());
     }
 
     #[test]

@@ -37,9 +37,7 @@ impl Profile {
                 true => writeln!(f, "\n{}", stage.name)?,
                 false => writeln!(f, "\n## {}\n", stage.name)?,
             }
-            stage.write_sums(f, bullet)?;
-            let kernels = stage.kernel_table(self.limits.as_ref());
-            writeln!(f, "\n{kernels}\n{}", stage.host_table())?;
+            stage.write(f, bullet, self.limits.as_ref())?;
         }
         Ok(())
     }
@@ -59,7 +57,18 @@ impl Timestamps {
 }
 
 impl Stage {
-    fn write_sums(&self, f: &mut fmt::Formatter<'_>, bullet: &str) -> fmt::Result {
+    /// Its times, its kernels, and the host's part.
+    pub(crate) fn write(
+        &self,
+        f: &mut impl fmt::Write,
+        bullet: &str,
+        limits: Option<&Limits>,
+    ) -> fmt::Result {
+        self.write_sums(f, bullet)?;
+        writeln!(f, "\n{}\n{}", self.kernel_table(limits), self.host_table())
+    }
+
+    fn write_sums(&self, f: &mut impl fmt::Write, bullet: &str) -> fmt::Result {
         let wall = microseconds(self.wall_s);
         let looped = self.loop_s.map_or_else(String::new, |seconds| {
             format!(

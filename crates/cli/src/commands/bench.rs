@@ -5,6 +5,7 @@ mod former;
 mod measurement;
 mod model;
 mod plan;
+mod report_file;
 mod results;
 mod station;
 
@@ -52,7 +53,8 @@ Examples:
   thalweg bench -m model.gguf
   thalweg bench -m model.gguf --prefill 256,512 --chunk-size 64..512*2 --block-size 8,16 -o json --plot pictures > a.json
   thalweg bench -m model.gguf --prefill 0 --decode 32 --parallel 1..64*2 --depth 0,4096 -o md
-  llama-bench -m model.gguf -o json > llama.json; thalweg bench -m model.gguf --compare-llama-bench llama.json";
+  llama-bench -m model.gguf -o json > llama.json; thalweg bench -m model.gguf --compare-llama-bench llama.json
+  thalweg bench --report PHASE2_RESULTS.md --results assets/results";
 
 /// Measure how fast a model reads and writes
 #[derive(Debug, clap::Args)]
@@ -124,9 +126,42 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 
+    /// Measure nothing: write the report of all results that there are into this Markdown file, whose text outside of the
+    /// generated sections stays; a new file gets all sections
+    #[arg(long, value_name = "FILE", conflicts_with_all = MEASURING)]
+    report: Option<PathBuf>,
+
+    /// The folder with the report's results: what `bench`, `profile` and `llama-bench` print with `-o json`
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "assets/results",
+        requires = "report"
+    )]
+    results: PathBuf,
+
     #[command(flatten)]
     compute: ComputeFlags,
 }
+
+/// Flags that say how to measure, which a report does not.
+const MEASURING: [&str; 15] = [
+    "ModelPath",
+    "ComputeFlags",
+    "prefill",
+    "decode",
+    "parallel",
+    "depth",
+    "chunk_size",
+    "block_size",
+    "activations",
+    "repeat",
+    "seed",
+    "limits",
+    "output",
+    "compare_llama_bench",
+    "resume",
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -139,6 +174,9 @@ enum Format {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let pictures = args.plot.as_deref().map(Pictures::new).transpose()?;
+    if let Some(file) = &args.report {
+        return report_file::write(file, &args.results, pictures.as_ref());
+    }
     let rival = args.compare_llama_bench.as_deref();
     let rival = rival.map(results::read_llama_bench).transpose()?;
     let former = args.resume.as_deref().map(Former::read).transpose()?;

@@ -27,6 +27,11 @@ impl<'a> Pictures<'a> {
         Ok(Pictures { folder })
     }
 
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder
+    }
+
     /// Writes the pictures, and says where they are.
     pub(crate) fn draw(&self, pictures: &[Picture]) -> Result<(), Failure> {
         if pictures.is_empty() {

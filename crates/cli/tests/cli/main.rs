@@ -20,6 +20,7 @@ mod measure;
 mod models;
 mod profile;
 mod program;
+mod report;
 mod speculation;
 mod tokenize;
 mod tune;

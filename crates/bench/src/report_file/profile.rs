@@ -1,0 +1,64 @@
+//! Where the time goes, by profiles: their kernels, and what the host does meanwhile.
+
+use super::results::{Named, Results};
+use super::words;
+use crate::profile::{Profile, Stage};
+
+/// The stages of all profiles.
+pub(super) fn breakdown(results: &Results) -> String {
+    let of_profile = |profile: &Named<Profile>| {
+        let layers = results.layers(&profile.content.model);
+        let stages = profile.content.stages.iter();
+        let stages: String = stages
+            .map(|stage| section(profile, stage, layers))
+            .collect();
+        let model = words::word(&profile.content.model);
+        let command = format!(
+            "thalweg profile -m {model} -o json    # {}",
+            words::name(&profile.label)
+        );
+        format!("{stages}{}", words::block(&[command]))
+    };
+    let profiles = results.profiles.iter().map(of_profile);
+    profiles.collect::<Vec<_>>().join("\n")
+}
+
+fn section(profile: &Named<Profile>, stage: &Stage, layers: Option<usize>) -> String {
+    let Profile {
+        program,
+        device,
+        model,
+        limits,
+        ..
+    } = &profile.content;
+    let names = [
+        &profile.label,
+        &stage.name,
+        model,
+        &device.summary(),
+        &device.driver,
+        program,
+    ]
+    .map(|name| words::name(name));
+    let [label, stage_name, model, device, driver, program] = names;
+    let mut text =
+        format!("**{label}**, {stage_name}: {model} on {device} ({driver}), {program}\n\n");
+    let dispatches = stage.dispatches.len();
+    if let Some(layers) = layers.filter(|layers| *layers > 0) {
+        let a_layer = dispatches as f64 / layers as f64;
+        text += &format!("- {dispatches} dispatches, {a_layer:.1} a layer\n");
+    }
+    // To write into a string does not fail.
+    let _ = stage.write(&mut text, "- ", limits.as_ref());
+    text + "\n"
+}
+
+impl Results {
+    /// The layers of a model, if a run is of it.
+    fn layers(&self, file: &str) -> Option<usize> {
+        let mut models = self.runs.iter().map(|run| &run.content.model);
+        models
+            .find(|model| model.file == file)
+            .map(|model| model.layers)
+    }
+}
