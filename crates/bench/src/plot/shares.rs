@@ -103,6 +103,7 @@ impl Drawing for Chart {
             .label_style(style::letters(15))
             .axis_desc_style(style::letters(16))
             .x_desc("% of the time of all kernels")
+            .x_label_formatter(&|percent| format!("{percent:.0}"))
             .draw()?;
         let left = style::letters(15).pos(Pos::new(HPos::Left, VPos::Center));
         let center = style::letters(14).pos(Pos::new(HPos::Center, VPos::Center));

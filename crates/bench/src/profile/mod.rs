@@ -16,6 +16,9 @@ pub use text::Markdown;
 pub struct Profile {
     /// The program and its version.
     pub program: String,
+    /// The arguments that it was given; none in former profiles.
+    #[serde(default)]
+    pub arguments: Vec<String>,
     /// The operating system and the processor's architecture.
     pub platform: String,
     /// What computed.
@@ -228,6 +231,7 @@ pub(crate) mod tests {
     pub(crate) fn profile() -> Profile {
         Profile {
             program: "thalweg 1.2.3".to_owned(),
+            arguments: vec!["profile".to_owned(), "--limits".to_owned()],
             platform: "linux x86_64".to_owned(),
             device: Device {
                 backend: "vulkan".to_owned(),

@@ -12,11 +12,8 @@ pub(super) fn breakdown(results: &Results) -> String {
         let stages: String = stages
             .map(|stage| section(profile, stage, layers))
             .collect();
-        let model = words::word(&profile.content.model);
-        let command = format!(
-            "thalweg profile -m {model} -o json    # {}",
-            words::name(&profile.label)
-        );
+        let command = words::command(&profile.content.arguments);
+        let command = format!("{command}    # {}", words::name(&profile.label));
         format!("{stages}{}", words::block(&[command]))
     };
     let profiles = results.profiles.iter().map(of_profile);

@@ -9,7 +9,7 @@ impl Named<Report> {
     /// The command that it was measured by.
     pub(super) fn command(&self) -> String {
         let file = words::name(&self.label);
-        format!("{}    # {file}", words::command(&self.content))
+        format!("{}    # {file}", words::command(&self.content.arguments))
     }
 }
 

@@ -167,7 +167,7 @@ impl Target {
     fn outcome(&self, best: Option<(f64, &Named<Report>, &Case)>) -> [String; 5] {
         let Some((rate, run, case)) = best else {
             return [
-                "not measured".to_owned(),
+                "no raw result".to_owned(),
                 String::new(),
                 String::new(),
                 String::new(),

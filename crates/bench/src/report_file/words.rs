@@ -1,6 +1,6 @@
 //! How a report writes numbers, names and commands.
 
-use crate::{Activations, Report, Setting, Summary};
+use crate::{Activations, Setting, Summary};
 
 /// A rate: whole, in groups of three digits, or with one decimal if it is small.
 pub(super) fn rate(rate: f64) -> String {
@@ -44,11 +44,11 @@ pub(crate) fn name(name: &str) -> String {
     one_line(name).replace('|', "\\|").replace('<', "&lt;")
 }
 
-/// The command that a run was started by, without the folder of its model.
-pub(super) fn command(report: &Report) -> String {
+/// The command with these arguments, without the folder of its model.
+pub(super) fn command(arguments: &[String]) -> String {
     let mut words = vec!["thalweg".to_owned()];
     let mut before = "";
-    for argument in &report.arguments {
+    for argument in arguments {
         let is_model = matches!(before, "-m" | "--model");
         let shown = if is_model {
             file_name(argument)

@@ -145,9 +145,10 @@ pub(crate) struct Args {
 }
 
 /// Flags that say how to measure, which a report does not.
-const MEASURING: [&str; 15] = [
+const MEASURING: [&str; 16] = [
     "ModelPath",
     "ComputeFlags",
+    "DeviceFlags",
     "prefill",
     "decode",
     "parallel",

@@ -107,6 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let limits = args.limits.then(|| compute.measure_limits()).transpose()?;
     let profile = Profile {
         program: cli::program(),
+        arguments: std::env::args().skip(1).collect(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         device: compute.device(),
         model: name,
