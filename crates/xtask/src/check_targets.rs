@@ -37,11 +37,12 @@ const TARGETS: [Target; 3] = [
 
 const EVERYTHING: &[&str] = &["--workspace", "--all-targets"];
 
-/// All but the programs and the benches, so that a new library is included without being named.
+/// All but the programs, the benches, and the reports and pictures of `bench`, which plotters has no fonts for in a browser; so that a new library is included without being named.
 const LIBRARIES: &[&str] = &[
     "--workspace",
     "--lib",
     "--exclude=thalweg",
+    "--exclude=thalweg-bench",
     "--exclude=thalweg-benches",
     "--exclude=thalweg-conformance",
     "--exclude=xtask",
