@@ -108,7 +108,7 @@ pub(super) fn targets(results: &Results) -> String {
     match runs().next() {
         None => String::new(),
         Some(_) => format!(
-            "On an {DEVICE}. Any way to decode counts, and any chunk and block size.\n\n{table}"
+            "On an {DEVICE}. The best of all runs counts, whatever their commits, chunk sizes, block sizes and ways to decode.\n\n{table}"
         ),
     }
 }

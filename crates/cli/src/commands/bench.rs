@@ -9,7 +9,7 @@ mod report_file;
 mod results;
 mod station;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use thalweg_bench::{Device, LlamaBench, Report, Sweep};
@@ -132,23 +132,18 @@ pub(crate) struct Args {
     report: Option<PathBuf>,
 
     /// The folder with the report's results: what `bench`, `profile` and `llama-bench` print with `-o json`
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "assets/results",
-        requires = "report"
-    )]
-    results: PathBuf,
+    /// [default: assets/results]
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
 
     #[command(flatten)]
     compute: ComputeFlags,
 }
 
-/// Flags that say how to measure, which a report does not.
-const MEASURING: [&str; 16] = [
+/// Flags that say how to measure, which a report does not. The device is not among them: the environment may name it, too.
+const MEASURING: [&str; 15] = [
     "ModelPath",
-    "ComputeFlags",
-    "DeviceFlags",
+    "precision",
     "prefill",
     "decode",
     "parallel",
@@ -176,7 +171,13 @@ enum Format {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let pictures = args.plot.as_deref().map(Pictures::new).transpose()?;
     if let Some(file) = &args.report {
-        return report_file::write(file, &args.results, pictures.as_ref());
+        let folder = args.results.as_deref();
+        let folder = folder.unwrap_or(Path::new(report_file::RESULTS));
+        return report_file::write(file, folder, pictures.as_ref());
+    }
+    if args.results.is_some() {
+        let message = "--results names the results of a report, but there is no --report; expected both, or neither";
+        return Err(Failure::Usage(message.to_owned()));
     }
     let rival = args.compare_llama_bench.as_deref();
     let rival = rival.map(results::read_llama_bench).transpose()?;

@@ -103,7 +103,7 @@ fn what_cannot_be_read_is_named() {
 fn a_report_measures_nothing() {
     let folder = folder();
     report(&folder, "new.md", &["--prefill", "5"]).assert_fails(USAGE, &["--report", "--prefill"]);
-    report(&folder, "new.md", &["--backend", "cpu"])
-        .assert_fails(USAGE, &["--report", "--backend"]);
+    report(&folder, "new.md", &["--precision", "fast"])
+        .assert_fails(USAGE, &["--report", "--precision"]);
     run(&["bench", "--results", "x"]).assert_fails(USAGE, &["--report"]);
 }

@@ -10,6 +10,9 @@ use crate::commands::results_file;
 use crate::failure::Failure;
 use crate::output;
 
+/// Where results are unless told.
+pub(super) const RESULTS: &str = "assets/results";
+
 /// Endings of files that are results.
 const ENDINGS: [&str; 2] = ["json", "jsonl"];
 
