@@ -87,9 +87,13 @@ pub(super) fn matmul_coop(device: &Device, shapes: &Shapes) -> Result<Vec<Case>,
                 output: Number::F32,
             };
             let [tile_rows, tile_tokens] = tile.extent(size);
+            let subgroups = tile.subgroup_rows * tile.subgroup_tokens;
             cases.push(Case {
                 group: "matmul_coop",
-                name: format!("{}/tile {tile_rows}x{tile_tokens}", name(&matrix, tokens)),
+                name: format!(
+                    "{}/tile {tile_rows}x{tile_tokens} by {subgroups}",
+                    name(&matrix, tokens)
+                ),
                 kernel: matmul.kernel()?,
                 inputs: inputs(&matrix, tokens, Number::F16),
                 workgroups: Workgroups::Grid(matmul.workgroups(
