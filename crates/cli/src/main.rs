@@ -14,6 +14,7 @@ mod interrupt;
 mod model;
 mod output;
 mod prompt_cache;
+mod some_ids;
 mod speculation;
 mod tuned;
 mod tuner;

@@ -9,6 +9,7 @@ use thalweg_rwkv::{Batch, Logits, Next, Part, Session, State, Wanted};
 
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::some_ids::some_ids;
 
 /// Reads tokens into the given state, or an empty one, and returns the time that took.
 pub(super) fn read(
@@ -142,12 +143,4 @@ fn stop_if_interrupted() -> Result<(), Failure> {
 fn ran_away(slot: usize) -> Failure {
     let (slots, logits) = (vec![slot], Logits(Vec::new()));
     thalweg_rwkv::Error::Runaway { slots, logits }.into()
-}
-
-/// Ids spread over the vocabulary, the same in every run.
-fn some_ids(count: usize, vocab: usize) -> Vec<u32> {
-    // Multiples of a large prime visit the vocabulary without a visible order.
-    (1..=count as u64)
-        .map(|i| (i * 2_654_435_761 % vocab as u64) as u32)
-        .collect()
 }

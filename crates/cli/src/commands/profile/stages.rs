@@ -13,6 +13,7 @@ use thalweg_tokenizer::{StreamDecoder, Tokenizer};
 use super::Args;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::some_ids::some_ids;
 
 /// A GPU that has idled runs at a fraction of its clock for up to two seconds.
 const WARM_UP: Duration = Duration::from_millis(2000);
@@ -346,12 +347,4 @@ fn check_interrupt() -> Result<(), Failure> {
         true => Err(Failure::Interrupted),
         false => Ok(()),
     }
-}
-
-/// Ids spread over the vocabulary, the same in every run.
-fn some_ids(count: usize, vocab: usize) -> Vec<u32> {
-    // Multiples of a large prime visit the vocabulary without a visible order.
-    (1..=count as u64)
-        .map(|i| (i * 2_654_435_761 % vocab as u64) as u32)
-        .collect()
 }
