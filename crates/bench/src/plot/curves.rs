@@ -2,9 +2,7 @@
 
 use plotters::coord::combinators::{BindKeyPoints, IntoLogRange};
 use plotters::element::{Circle, ErrorBar, PathElement};
-use plotters::prelude::{
-    ChartBuilder, Color, DrawingBackend, LineSeries, SeriesLabelPosition, ShapeStyle,
-};
+use plotters::prelude::{ChartBuilder, Color, DrawingBackend, LineSeries, ShapeStyle};
 
 use super::{Canvas, Drawing, Fault, Picture, picture, style, subtitle};
 use crate::{Activations, Case, Error, Report, Summary, Task};
@@ -203,13 +201,5 @@ where
             )
         }))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .legend_area_size(30)
-        .label_font(style::letters(15))
-        .background_style(style::GROUND)
-        .border_style(style::FAINT)
-        .draw()?;
-    Ok(())
+    style::legend(&mut chart, 15)
 }

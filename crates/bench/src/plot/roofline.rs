@@ -2,7 +2,7 @@
 
 use plotters::coord::combinators::IntoLogRange;
 use plotters::element::{Circle, PathElement};
-use plotters::prelude::{ChartBuilder, Color, DrawingBackend, SeriesLabelPosition};
+use plotters::prelude::{ChartBuilder, Color, DrawingBackend};
 
 use super::{Canvas, Drawing, Fault, Picture, picture, style};
 use crate::profile::{Profile, Stage};
@@ -133,14 +133,6 @@ impl Drawing for Roofline {
                 .label(point.label.clone())
                 .legend(move |(x, y)| Circle::new((x + 11, y), 6, colour));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .legend_area_size(30)
-            .label_font(style::letters(14))
-            .background_style(style::GROUND)
-            .border_style(style::FAINT)
-            .draw()?;
-        Ok(())
+        style::legend(&mut chart, 14)
     }
 }

@@ -1,6 +1,12 @@
 //! Colours and letters of all pictures.
 
-use plotters::prelude::{Color, FontDesc, FontFamily, FontStyle, RGBColor, TextStyle};
+use plotters::coord::CoordTranslate;
+use plotters::prelude::{
+    ChartContext, Color, DrawingBackend, FontDesc, FontFamily, FontStyle, RGBColor,
+    SeriesLabelPosition, TextStyle,
+};
+
+use super::Fault;
 
 /// What pictures are drawn on.
 pub(super) const GROUND: RGBColor = RGBColor(252, 252, 250);
@@ -39,4 +45,25 @@ pub(super) fn rate(rate: f64) -> String {
         100.0.. => format!("{rate:.0}"),
         _ => tenths(rate).to_string(),
     }
+}
+
+/// Says in a corner of the chart what its series are.
+pub(super) fn legend<'a, DB, Coordinates>(
+    chart: &mut ChartContext<'a, DB, Coordinates>,
+    points: u32,
+) -> Result<(), Fault>
+where
+    DB: DrawingBackend + 'a,
+    DB::ErrorType: 'static,
+    Coordinates: CoordTranslate,
+{
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .legend_area_size(30)
+        .label_font(letters(points))
+        .background_style(GROUND)
+        .border_style(FAINT)
+        .draw()?;
+    Ok(())
 }
