@@ -4,6 +4,9 @@ enable wgpu_cooperative_matrix;
 // TILE_ROWS rows by TILE_TOKENS tokens, {{ steps }} spans of 32 columns at a time, which it decodes into workgroup memory. Its
 // subgroups form a grid of {{ subgroup_rows }} (rows) by {{ subgroup_tokens }} (tokens); each holds {{ rows }} x {{ tokens }} matrices of sums. Twin: twins::matmul.
 {% include "jobs.wgsl" %}
+{% if centre is not none %}
+{% include "half_weights.wgsl" %}
+{% endif %}
 const SIZE = {{ size }}u; // of the square matrices
 const TILE_ROWS = {{ subgroup_rows * rows * size }}u;
 const TILE_TOKENS = {{ subgroup_tokens * tokens * size }}u;
@@ -96,13 +99,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             {
                 let at = (i / {{ steps }}u) * STRIDE + (i % {{ steps }}u) * 8u;
                 let of_span = min(span + i % {{ steps }}u, job.spans - 1u);
-                {% if steps > 1 %}
-                let used = f16(span + i % {{ steps }}u < job.spans); // columns beyond the last are zeros
-                {% endif %}
                 {% for half in range(2) %}
+                {% if centre is not none %}
+                let weights{{ half }} = half_weights(packed{{ l }}, of_span, {{ half }}u);
+                {% else %}
                 let decoded{{ half }} = decode(packed{{ l }}, of_span, {{ half }}u);
+                {% endif %}
                 {% for c in range(4) %}
-                set_weight_tile(at + {{ 4 * half + c }}u, {% if steps > 1 %}used * {% endif %}vec4<f16>(decoded{{ half }}.scale * decoded{{ half }}.quants[{{ c }}] + decoded{{ half }}.offset));
+                set_weight_tile(at + {{ 4 * half + c }}u, {% if centre is not none %}weights{{ half }}[{{ c }}]{% else %}vec4<f16>(decoded{{ half }}.quants[{{ c }}]){% endif %});
                 {% endfor %}
                 {% endfor %}
             }
@@ -111,7 +115,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         {% for l in range(input_loads) %}
         {
             let i = local + {{ l * workgroup }}u;
-            set_input_tile((i / STEP) * STRIDE + i % STEP, input{{ l }});
+            {% if steps > 1 %}
+            let used = f16(span + (i % STEP) / 8u < job.spans); // columns beyond the last are zeros, whatever weights they meet
+            {% endif %}
+            set_input_tile((i / STEP) * STRIDE + i % STEP, {% if steps > 1 %}used * {% endif %}input{{ l }});
         }
         {% endfor %}
         workgroupBarrier();
@@ -154,16 +161,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 }
 
+{% set unscaled = " * (1.0 / WEIGHT_SCALE)" if centre is not none else "" %}
 // Stores four rows of a token, whose products begin at `at`, as far as there are such.
 fn store(job: Job, token: u32, row: u32, at: u32) {
     if (token >= rows.count) {
         return;
     }
     if (row + 4u <= job.rows) {
-        finish_four(job, token, row, vec4<f32>(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]));
+        finish_four(job, token, row, vec4<f32>(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]){{ unscaled }});
         return;
     }
     for (var i = 0u; row + i < job.rows; i++) {
-        finish(job, token, row + i, sums[at + i]);
+        finish(job, token, row + i, sums[at + i]{{ unscaled }});
     }
 }

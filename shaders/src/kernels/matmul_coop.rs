@@ -7,7 +7,8 @@ use super::template::render;
 use super::{Kernel, Number, Variant};
 use crate::{Encoding, Error};
 
-/// A matrix times many tokens on cooperative matrices: operands are rounded to f16, sums are f32. Bindings: rows, jobs,
+/// A matrix times many tokens on cooperative matrices: operands are rounded to f16, and so are the scales and minima of integers;
+/// sums are f32. Bindings: rows, jobs,
 /// vectors, weights, input (f16), out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MatmulCoop {
@@ -106,7 +107,7 @@ impl MatmulCoop {
         );
         let values = context! {
             encodings => [encoding.template()], max_jobs => MAX_JOBS, hidden_scale => HIDDEN_SCALE, input => "vec4<f16>", output => output.name(),
-            size, subgroup, subgroup_rows, subgroup_tokens, rows, tokens, steps,
+            centre => encoding.centre(), size, subgroup, subgroup_rows, subgroup_tokens, rows, tokens, steps,
         };
         let subgroups = subgroup_rows * subgroup_tokens;
         let column_bytes = 8 * (8 * steps + 2);

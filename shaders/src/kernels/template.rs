@@ -27,6 +27,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "encodings/q8_0.wgsl",
     "fused_matvec.wgsl",
     "half.wgsl",
+    "half_weights.wgsl",
     "head_step.wgsl",
     "head_sum.wgsl",
     "jobs.wgsl",
