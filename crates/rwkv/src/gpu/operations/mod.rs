@@ -83,18 +83,22 @@ impl GpuOperations {
     }
 
     /// The forms of an operation that the device is up to.
+    pub fn forms(&self, operation: &Operation) -> Vec<Form> {
+        let mut forms = operation.forms().to_vec();
+        forms.retain(|form| self.can(operation, *form));
+        forms
+    }
+
+    /// Makes weights and plans for each of [these forms](GpuOperations::forms).
     ///
     /// # Errors
     /// Errors of the device.
     pub fn prepare(&self, operation: &Operation) -> Result<Vec<GpuForm>, Error> {
         let weights = Arc::new(self.weights(operation)?);
-        let mut forms = Vec::new();
-        for &form in operation.forms() {
-            if self.can(operation, form) {
-                forms.push(self.form(operation, form, &weights)?);
-            }
-        }
-        Ok(forms)
+        let forms = self.forms(operation).into_iter();
+        forms
+            .map(|form| self.form(operation, form, &weights))
+            .collect()
     }
 
     /// Copies of the matrices, which repetitions read in turn.
@@ -182,6 +186,11 @@ impl GpuForm {
     /// Which form it is.
     pub fn form(&self) -> Form {
         self.form
+    }
+
+    /// How many are timed together where they are timed alone.
+    pub fn repetitions(&self) -> usize {
+        self.times
     }
 
     /// Dispatches of it.
