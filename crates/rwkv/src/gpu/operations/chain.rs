@@ -34,13 +34,6 @@ enum Before {
     NormShift,
 }
 
-/// What a time mixing kernel binds between its parameters and y.
-#[derive(Clone, Copy)]
-struct Reads {
-    vectors: bool,
-    mixed: bool,
-}
-
 impl Chain<'_> {
     /// Adds the dispatches of the operation.
     pub(super) fn record(
@@ -56,18 +49,31 @@ impl Chain<'_> {
             Kind::Nothing => self.step(recorder),
             Kind::Softmax => self.softmax(recorder),
             Kind::LayerNorm => self.layer_norm(recorder),
-            Kind::GroupNorm => self.group_norm(recorder),
+            Kind::GroupNorm => {
+                let buffers = [&room.x, first];
+                self.of_readout(recorder, UnfusedOperation::GroupNorm, Number::F32, buffers)
+            }
             Kind::TokenShift => self.token_shift(recorder, &room.x, 0),
             Kind::NormShifts if fused => self.norm_mix(recorder),
             Kind::NormShifts => {
                 self.layer_norm(recorder)?;
                 (0..MIXES).try_for_each(|index| self.token_shift(recorder, first, index))
             }
-            Kind::Readout if fused => self.readout(recorder),
+            Kind::Readout if fused => {
+                let buffers = [&room.x, first];
+                self.by_heads(
+                    recorder,
+                    recorder::Operation::Readout,
+                    [true, true],
+                    buffers,
+                )
+            }
             Kind::Readout => {
-                self.group_norm(recorder)?;
-                self.bonus(recorder, first, second)?;
-                self.gate(recorder, second, first)
+                use UnfusedOperation::{Bonus, Gate, GroupNorm};
+                let output = recorder.shape.operand();
+                self.of_readout(recorder, GroupNorm, Number::F32, [&room.x, first])?;
+                self.of_readout(recorder, Bonus, Number::F32, [first, second])?;
+                self.of_readout(recorder, Gate, output, [second, first])
             }
             Kind::LowRank(_) => self.low_rank(recorder, fused),
             Kind::Product(weight) => {
@@ -213,76 +219,30 @@ impl Chain<'_> {
         recorder.dispatch(recorder::Operation::NormMix(kernel), &bindings, grid, work)
     }
 
-    /// From x to the first buffer between.
-    fn group_norm(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        let reads = Reads {
-            vectors: true,
-            mixed: false,
-        };
-        let buffers = [&self.room.x, &self.room.between[0]];
-        let kernel = Unfused {
-            operation: UnfusedOperation::GroupNorm,
-            output: Number::F32,
-        };
-        self.by_heads(
-            recorder,
-            recorder::Operation::Unfused(kernel),
-            reads,
-            buffers,
-        )
+    /// One of the parts of the readout.
+    fn of_readout(
+        &self,
+        recorder: &mut Recorder<'_>,
+        operation: UnfusedOperation,
+        output: Number,
+        buffers: [&Buffer; 2],
+    ) -> Result<(), Error> {
+        let kernel = Unfused { operation, output };
+        let [vectors, mixed] = [
+            operation != UnfusedOperation::Gate,
+            operation != UnfusedOperation::GroupNorm,
+        ];
+        let operation = recorder::Operation::Unfused(kernel);
+        self.by_heads(recorder, operation, [vectors, mixed], buffers)
     }
 
-    fn bonus(&self, recorder: &mut Recorder<'_>, from: &Buffer, to: &Buffer) -> Result<(), Error> {
-        let reads = Reads {
-            vectors: true,
-            mixed: true,
-        };
-        let kernel = Unfused {
-            operation: UnfusedOperation::Bonus,
-            output: Number::F32,
-        };
-        self.by_heads(
-            recorder,
-            recorder::Operation::Unfused(kernel),
-            reads,
-            [from, to],
-        )
-    }
-
-    fn gate(&self, recorder: &mut Recorder<'_>, from: &Buffer, to: &Buffer) -> Result<(), Error> {
-        let reads = Reads {
-            vectors: false,
-            mixed: true,
-        };
-        let kernel = Unfused {
-            operation: UnfusedOperation::Gate,
-            output: recorder.shape.operand(),
-        };
-        self.by_heads(
-            recorder,
-            recorder::Operation::Unfused(kernel),
-            reads,
-            [from, to],
-        )
-    }
-
-    /// Group norm, bonus and gate in one dispatch.
-    fn readout(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        let reads = Reads {
-            vectors: true,
-            mixed: true,
-        };
-        let buffers = [&self.room.x, &self.room.between[0]];
-        self.by_heads(recorder, recorder::Operation::Readout, reads, buffers)
-    }
-
-    /// A kernel of which 64 invocations take four heads.
+    /// A kernel of which 64 invocations take four heads, and whether it reads vectors and what was mixed.
     fn by_heads(
         &self,
         recorder: &mut Recorder<'_>,
         operation: recorder::Operation,
-        reads: Reads,
-        [from, to]: [&Buffer; 2],
+        [vectors, mixed]: [bool; 2],
+        buffers: [&Buffer; 2],
     ) -> Result<(), Error> {
         let width = self.sizes.hp.width;
         let params = TimeMixParams {
@@ -296,12 +256,11 @@ impl Chain<'_> {
             norm_bias: self.vec4(Vector::GroupNormBias),
         };
         let mut bindings = vec![self.rows(), Binding::Uniform(bytes_of(&params))];
-        bindings.extend(reads.vectors.then(|| self.vectors()));
-        bindings.extend(reads.mixed.then_some(Binding::Buffer(&self.room.mixed)));
-        bindings.extend([from, to].map(Binding::Buffer));
-        let grid = recorder
-            .readout()
-            .workgroups(width as u32, recorder.shape.tokens());
+        bindings.extend(vectors.then(|| self.vectors()));
+        bindings.extend(mixed.then_some(Binding::Buffer(&self.room.mixed)));
+        bindings.extend(buffers.map(Binding::Buffer));
+        let tokens = recorder.shape.tokens();
+        let grid = recorder.readout().workgroups(width as u32, tokens);
         let work = recorder.row_work(width);
         recorder.dispatch(operation, &bindings, Workgroups::Grid(grid), work)
     }
