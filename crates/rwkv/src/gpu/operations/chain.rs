@@ -60,7 +60,7 @@ impl Chain<'_> {
                 (0..MIXES).try_for_each(|index| self.token_shift(recorder, first, index))
             }
             Kind::Readout if fused => {
-                let buffers = [&room.x, first];
+                let buffers = [&room.x, &room.mixtures];
                 self.by_heads(
                     recorder,
                     recorder::Operation::Readout,
@@ -73,7 +73,7 @@ impl Chain<'_> {
                 let output = recorder.shape.operand();
                 self.of_readout(recorder, GroupNorm, Number::F32, [&room.x, first])?;
                 self.of_readout(recorder, Bonus, Number::F32, [first, second])?;
-                self.of_readout(recorder, Gate, output, [second, first])
+                self.of_readout(recorder, Gate, output, [second, &room.mixtures])
             }
             Kind::LowRank(_) => self.low_rank(recorder, fused),
             Kind::Product(weight) => {

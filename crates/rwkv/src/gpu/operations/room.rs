@@ -46,7 +46,7 @@ pub(super) struct Room {
     pub(super) mixed: Buffer,
     /// What goes from dispatch to dispatch, each `[tokens, channels]`.
     pub(super) between: [Buffer; 2],
-    /// Mixtures, `[6, tokens, width]`.
+    /// What products read next: mixtures, `[6, tokens, width]`, or what is gated, the first of them.
     pub(super) mixtures: Buffer,
     /// What results are added to, `[tokens, width]`.
     pub(super) residual: Buffer,
