@@ -251,7 +251,7 @@ mod tests {
             .unwrap();
         let text = written(&results);
         for expected in [
-            "**ops**: shapes of a.gguf on vulkan A card, exact (driver 5)",
+            "**ops**: shapes of a.gguf on A card (vulkan, driver 5), precision exact",
             "| layer norm, product | 64 x 64, f16 |      1 |   fused |",
             "thalweg bench --ops -m a.gguf    # ops\n",
         ] {

@@ -17,14 +17,25 @@ fn table(Named { label, content }: &Named<Operations>) -> String {
         model,
         ..
     } = content;
-    let names = [label, model, &device.summary(), &device.driver, program];
-    let [label, model, device, driver, program] = names.map(|name| words::name(name));
+    let names = [
+        label,
+        model,
+        &device.name,
+        &device.backend,
+        &device.driver,
+        &device.precision,
+        program,
+    ];
+    let [label, model, device, backend, driver, precision, program] =
+        names.map(|name| words::name(name));
     let driver = match driver.is_empty() {
         true => driver,
-        false => format!(" ({driver})"),
+        false => format!(", {driver}"),
     };
     let command = format!("{}    # {label}", words::command(&content.arguments));
     let command = words::block(&[command]);
     let table = content.table();
-    format!("**{label}**: shapes of {model} on {device}{driver}, {program}\n\n{table}\n{command}")
+    format!(
+        "**{label}**: shapes of {model} on {device} ({backend}{driver}), precision {precision}, {program}\n\n{table}\n{command}"
+    )
 }
