@@ -13,7 +13,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{
     AddressSpace, CooperativeSize, Expression, Module, ShaderStage, StorageAccess, TypeInner,
 };
-use thalweg_shaders::kernels::{Binding, Kernel, Variant, probes, registry};
+use thalweg_shaders::kernels::{Binding, Kernel, Variant, probes, registry, unfused};
 
 /// Where a kernel may be wanted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,9 +70,10 @@ const EXPECTATIONS: [Expectation; 13] = [
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Translates)]),
 ];
 
-/// Those that models run, and those that find out what a device can do.
+/// Those that models run, those that find out what a device can do, and those that others are measured beside.
 fn kernels() -> impl Iterator<Item = Kernel> {
-    registry().unwrap().into_iter().chain(probes().unwrap())
+    let measuring = probes().unwrap().into_iter().chain(unfused().unwrap());
+    registry().unwrap().into_iter().chain(measuring)
 }
 
 fn expected(kernel: &Kernel) -> [(Target, Outcome); 4] {

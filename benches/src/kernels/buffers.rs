@@ -6,8 +6,9 @@ use anyhow::Result;
 use half::f16;
 use thalweg_gguf::TensorType;
 use thalweg_gpu::{Buffer, Context};
+use thalweg_rwkv::operations::{random_encoded_rows, random_numbers};
 use thalweg_shaders::kernels::{Link, NO_SLOT, Rows};
-use thalweg_shaders::{Encoding, SampleRow, encode_rows};
+use thalweg_shaders::{Encoding, SampleRow};
 
 use super::sampling::Sampled;
 use crate::tokens;
@@ -135,11 +136,7 @@ impl Numbers {
     }
 
     fn make(&self) -> impl Iterator<Item = f32> {
-        let Numbers { count, low, high } = *self;
-        let scale = (high - low) / (1u64 << 32) as f32;
-        random()
-            .take(count)
-            .map(move |bits| low + scale * bits as f32)
+        random_numbers(self.count, self.low, self.high)
     }
 }
 
@@ -164,18 +161,18 @@ impl Matrix {
         2.0 * (self.rows * self.columns * tokens) as f64
     }
 
-    /// A few rows again and again: quick to make, as slow to read as others. Small bytes keep scales ordinary numbers.
     fn encoded(&self) -> Result<Vec<u8>> {
-        const DISTINCT_ROWS: usize = 16;
-        let ty = self.file_type();
-        let blocks = DISTINCT_ROWS * self.columns / ty.block_len();
-        let bytes: Vec<u8> = random()
-            .take(blocks * ty.block_bytes())
-            .map(|bits| (bits % 59) as u8)
-            .collect();
-        let mut rows = vec![0; DISTINCT_ROWS * self.encoding.row_bytes(self.columns)];
-        encode_rows(ty, self.columns, &bytes, &mut rows)?;
-        Ok(rows.into_iter().cycle().take(self.bytes()).collect())
+        let Matrix {
+            encoding,
+            rows,
+            columns,
+        } = *self;
+        Ok(random_encoded_rows(
+            self.file_type(),
+            encoding,
+            rows,
+            columns,
+        )?)
     }
 
     fn file_type(&self) -> TensorType {
@@ -200,16 +197,4 @@ fn weights(context: &Context, matrices: &[Matrix], copied_bytes: usize) -> Resul
     repeat_n(&bytes, (copied_bytes / bytes.len()).max(1))
         .map(|bytes| Ok(context.buffer_with("weights", bytes)?))
         .collect()
-}
-
-/// Bits that look random and are the same in every run.
-fn random() -> impl Iterator<Item = u32> {
-    std::iter::successors(Some(0x9e37_79b9_7f4a_7c15_u64), |state| {
-        Some(
-            state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407),
-        )
-    })
-    .map(|state| (state >> 32) as u32)
 }

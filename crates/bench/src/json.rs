@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{Activations, Case, Error, Report, drift};
 
 /// What a sample may take: from less than any clock tells to thirty years.
-const TIMES_S: std::ops::Range<f64> = 1e-9..1e9;
+pub(crate) const TIMES_S: std::ops::Range<f64> = 1e-9..1e9;
 
 impl Report {
     /// The report as one JSON object. What follows from the samples stands beside them, for programs that only want that.

@@ -15,6 +15,7 @@ mod json;
 mod limits;
 mod llama_bench;
 mod noise;
+pub mod operations;
 mod order;
 pub mod plot;
 pub mod profile;

@@ -51,6 +51,11 @@ pub(crate) fn program() -> String {
     format!("thalweg {VERSION}")
 }
 
+/// The operating system and the processor's architecture, for reports.
+pub(crate) fn platform() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
 impl Cli {
     /// Understands the command line. To every flag -1 is a number, and wrong at most, rather than an unknown flag.
     pub(crate) fn read() -> Result<Self, clap::Error> {

@@ -2,6 +2,7 @@
 
 mod batch;
 mod limits;
+mod operations;
 mod shared;
 mod writer;
 

@@ -11,6 +11,7 @@ mod gpu;
 mod hyperparameters;
 mod memory;
 mod model_hash;
+pub mod operations;
 mod place;
 mod sampling;
 mod session;

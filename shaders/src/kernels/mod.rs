@@ -3,7 +3,8 @@
 //! Each kernel is a template in `wgsl/`, completed by the snippets it includes. A type in this module stands for it:
 //! its fields are what the template is specialised by, its `kernel` method gives the finished [`Kernel`], its
 //! `workgroups` method the grid. [`registry`] lists every specialisation that the runtime uses, so that tests reach
-//! all of them; [`probes`] are kernels that find out what a device can do.
+//! all of them; [`probes`] are kernels that find out what a device can do, [`unfused`] those that fused ones are measured
+//! beside.
 //!
 //! Rows (of tokens) are counted in a small buffer, [`Rows`], that is written before each run: a plan made for a chunk
 //! serves every shorter one too.
@@ -22,6 +23,7 @@ mod sequences;
 mod template;
 mod time_mix;
 mod time_mix_step;
+mod unfused;
 
 use crate::{Encoding, Error};
 
@@ -45,6 +47,7 @@ pub use time_mix::{
     Wkv7Replay,
 };
 pub use time_mix_step::{LowRankParams, TimeMixStep, TimeMixStepParams};
+pub use unfused::{Unfused, UnfusedOperation, UnfusedParams, unfused};
 
 /// A kernel, ready to be compiled. Its entry point is `main`, its bindings are group 0, numbered from 0.
 #[derive(Debug, Clone, PartialEq)]

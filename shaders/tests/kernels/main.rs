@@ -20,3 +20,4 @@ mod rounded;
 mod sample;
 mod time_mix;
 mod time_mix_step;
+mod unfused;

@@ -4,6 +4,7 @@
 mod best;
 mod document;
 mod grids;
+mod operations;
 mod profile;
 mod results;
 mod rivals;
@@ -236,6 +237,23 @@ mod tests {
             "**profile**, decode",
             "- 4 dispatches, 2.0 a layer",
             "| matvec ",
+        ] {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
+    }
+
+    #[test]
+    fn operations_are_tables_of_forms() {
+        let mut results = Results::default();
+        let operations = crate::operations::tests::operations();
+        results
+            .add("ops.json", &operations.to_json().to_string())
+            .unwrap();
+        let text = written(&results);
+        for expected in [
+            "**ops**: shapes of a.gguf on A card (vulkan, driver 5), precision exact",
+            "| layer norm, product | 64 x 64, f16 |      1 |   fused |",
+            "thalweg bench --ops -m a.gguf    # ops\n",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }

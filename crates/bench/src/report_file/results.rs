@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::operations::Operations;
 use crate::plot::{self, Picture};
 use crate::profile::Profile;
 use crate::{Device, Error, Limits, LlamaBench, Report};
@@ -12,6 +13,7 @@ pub struct Results {
     pub(super) runs: Vec<Named<Report>>,
     pub(super) rivals: Vec<Named<LlamaBench>>,
     pub(super) profiles: Vec<Named<Profile>>,
+    pub(super) operations: Vec<Named<Operations>>,
     /// Names of pictures, and where they are, as seen from the report.
     pub(super) pictures: Vec<(String, String)>,
 }
@@ -45,6 +47,10 @@ impl Results {
             Kind::Profile => self.profiles.push(Named {
                 label,
                 content: Profile::from_json(text)?,
+            }),
+            Kind::Operations => self.operations.push(Named {
+                label,
+                content: Operations::from_json(text)?,
             }),
         }
         Ok(())
@@ -144,6 +150,7 @@ enum Kind {
     Run,
     Rival,
     Profile,
+    Operations,
 }
 
 impl Kind {
@@ -155,6 +162,8 @@ impl Kind {
             Ok(Kind::Run)
         } else if has("stages") {
             Ok(Kind::Profile)
+        } else if has("operations") {
+            Ok(Kind::Operations)
         } else if first.is_array() || has("n_prompt") {
             Ok(Kind::Rival)
         } else {

@@ -1,7 +1,7 @@
 //! The generated sections, in the order in which a new report has them.
 
 use super::results::Results;
-use super::{best, document, grids, profile, rivals, runs, targets};
+use super::{best, document, grids, operations, profile, rivals, runs, targets};
 
 /// A part of the report that is generated.
 pub(super) struct Section {
@@ -13,7 +13,7 @@ pub(super) struct Section {
     command: &'static str,
 }
 
-pub(super) const SECTIONS: [Section; 13] = [
+pub(super) const SECTIONS: [Section; 14] = [
     Section {
         name: "claim",
         heading: "What it does",
@@ -67,6 +67,12 @@ pub(super) const SECTIONS: [Section; 13] = [
         heading: "Where the time goes",
         write: profile::breakdown,
         command: "thalweg profile -m model.gguf -o json",
+    },
+    Section {
+        name: "operations",
+        heading: "Small operations",
+        write: operations::operations,
+        command: "thalweg bench --ops -m model.gguf -o json",
     },
     Section {
         name: "pictures",

@@ -4,6 +4,7 @@ mod action;
 mod former;
 mod measurement;
 mod model;
+mod operations;
 mod plan;
 mod report_file;
 mod results;
@@ -49,11 +50,18 @@ how many percent that is of the limit that it is nearest to: reading, multiplyin
 row a test with all that its figure depends on, and mean ± deviation; JSON holds every sample. \
 Ctrl-C keeps what is measured; --resume goes on with it.
 
+--ops measures what a model consists of, in its shapes but with random weights, none of which are loaded: norms, shifts, \
+low-rank chains, products, for one token and for 256. \"alone\" is what it takes on the device, and needs no timestamps: the time of \
+many in one submission less that of one, divided by the others; on GPUs weights are copied so often that no cache holds them. \
+\"launched\" is what the host sees of a single one: encoding, submission, wait. \"unfused\" has a dispatch for every part, \
+\"fused\" as few as a model needs; their ratios are given of both times. All are medians of --repeat. On the CPU the twins are timed.
+
 Examples:
   thalweg bench -m model.gguf
   thalweg bench -m model.gguf --prefill 256,512 --chunk-size 64..512*2 --block-size 8,16 -o json --plot pictures > a.json
   thalweg bench -m model.gguf --prefill 0 --decode 32 --parallel 1..64*2 --depth 0,4096 -o md
   llama-bench -m model.gguf -o json > llama.json; thalweg bench -m model.gguf --compare-llama-bench llama.json
+  thalweg bench --ops -m model.gguf -o md
   thalweg bench --report PHASE2_RESULTS.md --results assets/results";
 
 /// Measure how fast a model reads and writes
@@ -110,6 +118,10 @@ pub(crate) struct Args {
     #[arg(long)]
     limits: bool,
 
+    /// Measure small operations one by one instead, in the shapes of the model: alone, launched, unfused and fused
+    #[arg(long, conflicts_with_all = OF_MODELS)]
+    ops: bool,
+
     /// How to print the result: for a terminal, in Markdown, as JSON, as a line of JSON a test, as CSV
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -159,6 +171,24 @@ const MEASURING: [&str; 15] = [
     "resume",
 ];
 
+/// Flags about running models as a whole, of which operations know nothing.
+const OF_MODELS: [&str; 14] = [
+    "prefill",
+    "decode",
+    "parallel",
+    "depth",
+    "chunk_size",
+    "block_size",
+    "activations",
+    "seed",
+    "limits",
+    "plot",
+    "compare_llama_bench",
+    "resume",
+    "report",
+    "results",
+];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Table,
@@ -169,6 +199,9 @@ enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if args.ops {
+        return operations::run(args);
+    }
     let pictures = args.plot.as_deref().map(Pictures::new).transpose()?;
     if let Some(file) = &args.report {
         let folder = args.results.as_deref();
@@ -207,7 +240,7 @@ fn begin(args: &Args, model: thalweg_bench::Model, compute: &Compute<'_>) -> Rep
     Report {
         program: cli::program(),
         arguments: std::env::args().skip(1).collect(),
-        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        platform: cli::platform(),
         // Each case has its own activations, so they are no part of the precision.
         device: Device {
             precision: compute.precision().name().to_owned(),

@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let profile = Profile {
         program: cli::program(),
         arguments: std::env::args().skip(1).collect(),
-        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        platform: cli::platform(),
         device: compute.device(),
         model: name,
         timestamps,

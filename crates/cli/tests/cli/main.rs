@@ -18,6 +18,7 @@ mod info;
 mod interrupts;
 mod measure;
 mod models;
+mod operations;
 mod profile;
 mod program;
 mod report;

@@ -43,19 +43,19 @@ struct Output<'a> {
 
 /// Buffers and the norm of a dispatch.
 #[derive(Clone, Copy)]
-struct Operands<'a> {
-    rows: Binding<'a>,
-    storage: &'a Storage,
-    vectors: Binding<'a>,
-    input: &'a Buffer,
-    output: &'a Buffer,
-    norm: Option<NormParams>,
+pub(super) struct Operands<'a> {
+    pub(super) rows: Binding<'a>,
+    pub(super) storage: &'a Storage,
+    pub(super) vectors: Binding<'a>,
+    pub(super) input: &'a Buffer,
+    pub(super) output: &'a Buffer,
+    pub(super) norm: Option<NormParams>,
     /// The normed row of the token before, and where that of this token goes.
-    shift: Option<[Binding<'a>; 2]>,
+    pub(super) shift: Option<[Binding<'a>; 2]>,
     /// Columns of the input.
-    columns: usize,
+    pub(super) columns: usize,
     /// Whether the kernel before has rounded the input, and whether this one is to round its results.
-    rounded: [bool; 2],
+    pub(super) rounded: [bool; 2],
 }
 
 impl Recorder<'_> {
@@ -72,15 +72,20 @@ impl Recorder<'_> {
                     .iter()
                     .all(|matrix| matrix.parts.len() == 1)
         };
-        let matrix = FusedMatrix {
-            encoding: Encoding::F32,
-            rows: hp.width as u32,
-        };
-        let norm = self.fused(vec![matrix], hp.width, FusedInput::NormShift);
         let limit = self.context().limits().workgroup_bytes;
         let fits = |(index, layer)| self.time_mix_step(index, layer).workgroup_bytes() <= limit;
         let mut layers = weights.layers.iter().enumerate();
-        norm.workgroup_bytes() <= limit && weights.layers.iter().all(is_whole) && layers.all(fits)
+        self.fuses_norm(hp.width) && weights.layers.iter().all(is_whole) && layers.all(fits)
+    }
+
+    /// Whether the device has the workgroup memory to norm a row of such a width before a product, in one dispatch.
+    pub(super) fn fuses_norm(&self, width: usize) -> bool {
+        let matrix = FusedMatrix {
+            encoding: Encoding::F32,
+            rows: width as u32,
+        };
+        let norm = self.fused(vec![matrix], width, FusedInput::NormShift);
+        norm.workgroup_bytes() <= self.context().limits().workgroup_bytes
     }
 
     /// From the residual stream's row of the head to its logits, in one dispatch for each part of the matrix.
@@ -145,7 +150,8 @@ impl Recorder<'_> {
         self.fused_products(operands, encodings.collect(), range, jobs.collect())
     }
 
-    fn fused_products(
+    /// The products of jobs with matrices of these encodings, which lie in a range of the storage.
+    pub(super) fn fused_products(
         &mut self,
         operands: Operands<'_>,
         encodings: Vec<Encoding>,
@@ -319,7 +325,7 @@ fn together<'m>(matrices: impl IntoIterator<Item = &'m Matrix>, limit: u64) -> O
 }
 
 /// The product with a part, in a binding that begins at `binding_offset`.
-fn job(encoding: Encoding, part: &Part, columns: usize, binding_offset: u64) -> Job {
+pub(super) fn job(encoding: Encoding, part: &Part, columns: usize, binding_offset: u64) -> Job {
     Job {
         weights: ((part.offset - binding_offset) / VEC4_BYTES as u64) as u32,
         weights_stride: (encoding.row_bytes(columns) / VEC4_BYTES) as u32,

@@ -4,7 +4,7 @@
 //! several sequences need: their states (`states`), the intermediate results (`activations`), and the `plans`, which `recorder`
 //! makes of the steps of `layer`, `recurrence`, `ends` and `products`, or for one token of `decode`. `arrangement` says which row
 //! of a step is whose, and `sampling` chooses tokens in the slots. `verify` has guessed tokens be read, whose effect on the states lies
-//! in the `log` until it is clear which are right. A [`GpuSession`] is a batch of one sequence.
+//! in the `log` until it is clear which are right. `operations` are steps one by one, to be measured. A [`GpuSession`] is a batch of one sequence.
 
 mod activations;
 mod arrangement;
@@ -16,6 +16,7 @@ mod knobs;
 mod layer;
 mod log;
 mod model;
+pub(crate) mod operations;
 mod plans;
 mod products;
 mod profile;

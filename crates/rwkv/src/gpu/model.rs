@@ -181,7 +181,11 @@ impl GpuModel {
 
 /// What multiplies matrices with many tokens: in precision fast cooperative matrices, if the device has them in a size that
 /// its subgroups can always hold, or else 16-bit floats.
-fn matmul_kind(context: &Context, hp: &Hyperparameters, options: GpuOptions) -> MatmulKind {
+pub(super) fn matmul_kind(
+    context: &Context,
+    hp: &Hyperparameters,
+    options: GpuOptions,
+) -> MatmulKind {
     let block_size = options.tuning.block_size;
     // Rows that were padded would need pads of their own in 16 bits.
     if options.precision == Precision::Exact || !hp.ffn.is_multiple_of(SPAN) {

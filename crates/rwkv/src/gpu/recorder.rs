@@ -90,6 +90,10 @@ pub(super) enum Operation {
     HeadStep,
     Sample(kernels::SamplePass),
     SampleGuesses(kernels::GuessPass),
+    /// What no model runs: an operation alone, to be measured.
+    Unfused(kernels::Unfused),
+    /// Likewise: next to nothing.
+    Step,
 }
 
 impl<'c> Recorder<'c> {
@@ -182,6 +186,8 @@ impl<'c> Recorder<'c> {
             Operation::HeadStep => self.head_step().kernel(),
             Operation::Sample(pass) => pass.kernel(),
             Operation::SampleGuesses(pass) => pass.kernel(),
+            Operation::Unfused(ref unfused) => unfused.kernel(),
+            Operation::Step => kernels::ProbeStep.kernel(),
         }?)
     }
 }

@@ -37,6 +37,14 @@ pub(super) struct Storage {
 }
 
 impl Storage {
+    /// What lies in these buffers.
+    pub(super) fn of(buffers: Vec<Buffer>, limits: &Limits) -> Storage {
+        Storage {
+            buffers,
+            largest_binding: limits.storage_binding_bytes,
+        }
+    }
+
     pub(super) fn buffer(&self, part: &Part) -> &Buffer {
         &self.buffers[part.buffer]
     }
@@ -157,10 +165,7 @@ impl<'a> Layout<'a> {
             bytes: part.bytes,
             data,
         }));
-        Ok(Storage {
-            buffers,
-            largest_binding: self.limits.storage_binding_bytes,
-        })
+        Ok(Storage::of(buffers, &self.limits))
     }
 }
 
