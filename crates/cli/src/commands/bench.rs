@@ -1,6 +1,7 @@
 //! `thalweg bench`: how fast the model reads and writes.
 
 mod action;
+mod check;
 mod former;
 mod measurement;
 mod model;
@@ -110,6 +111,11 @@ pub(crate) struct Args {
     #[arg(long)]
     limits: bool,
 
+    /// Compare the results with the CPU's first: in ragged chunks, token by token, several sequences at once, and in
+    /// whatever sizes are measured; where they differ by more than rounding explains, nothing is measured
+    #[arg(long)]
+    check: bool,
+
     /// How to print the result: for a terminal, in Markdown, as JSON, as a line of JSON a test, as CSV
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -141,7 +147,7 @@ pub(crate) struct Args {
 }
 
 /// Flags that say how to measure, which a report does not. The device is not among them: the environment may name it, too.
-const MEASURING: [&str; 15] = [
+const MEASURING: [&str; 16] = [
     "ModelPath",
     "precision",
     "prefill",
@@ -154,6 +160,7 @@ const MEASURING: [&str; 15] = [
     "repeat",
     "seed",
     "limits",
+    "check",
     "output",
     "compare_llama_bench",
     "resume",
@@ -195,7 +202,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let measured = measure(args, &compute, former, &mut report);
     report.cases.retain(|case| !case.samples_s.is_empty());
     // What was measured before a Ctrl-C or a failure is not lost.
-    let shown = match report.cases.is_empty() && report.limits.is_none() {
+    let is_empty = report.cases.is_empty() && report.limits.is_none() && report.check.is_none();
+    let shown = match is_empty {
         true => Ok(()),
         false => show(args, &report, rival.as_ref(), pictures.as_ref()),
     };
@@ -217,6 +225,7 @@ fn begin(args: &Args, model: thalweg_bench::Model, compute: &Compute<'_>) -> Rep
         tuned: false,
         seed: Some(args.seed),
         limits: None,
+        check: None,
         loads: Vec::new(),
         cases: Vec::new(),
     }

@@ -273,3 +273,78 @@ fn limits_of_a_device_and_how_near_tests_come_to_them() {
     bench(&folder, &[&flags[..], &["cpu"]].concat())
         .assert_fails(USAGE, &["--limits", "--backend"]);
 }
+
+/// The check of a run of the demo model that measures next to nothing.
+fn checked(flags: &[&str]) -> Value {
+    let short = ["bench", "--check", "--repeat", "1", "-o", "json"];
+    run(&[&short[..], flags].concat()).json()["check"].clone()
+}
+
+fn findings(check: &Value) -> impl Iterator<Item = &Value> {
+    check["findings"].as_array().unwrap().iter()
+}
+
+#[test]
+fn the_cpu_comes_to_the_same_in_all_chunks() {
+    let check = checked(&["--prefill", "40", "--chunk-size", "8,64", "--decode", "2"]);
+    assert_eq!(check["passed"], true, "{check}");
+    assert_eq!(findings(&check).count(), 5, "{check}");
+    for finding in findings(&check) {
+        assert_eq!(finding["tolerance"], 0.0);
+        assert_eq!(
+            (&finding["logits"], &finding["state"]),
+            (&0.0.into(), &0.0.into())
+        );
+        let reference = finding["reference"].as_str().unwrap();
+        assert!(reference.contains("itself in"), "{reference}");
+    }
+}
+
+#[test]
+fn a_device_comes_to_what_the_cpu_does() {
+    let sizes = ["--prefill", "40", "--chunk-size", "16", "--decode", "1"];
+    let more = [
+        "--parallel",
+        "5",
+        "--activations",
+        "f32,q8",
+        "--backend",
+        "vulkan",
+    ];
+    let check = checked(&[&sizes[..], &more].concat());
+    assert_eq!(check["passed"], true, "{check}");
+    let of = |activations: &str| -> Vec<&Value> {
+        findings(&check)
+            .filter(|finding| finding["activations"] == activations)
+            .collect()
+    };
+    let exact = of("f32");
+    // Not the CPU itself: sums are in another order.
+    assert!(
+        exact[0]["logits"].as_f64() > Some(0.0) && exact[0]["rows"] == 7,
+        "{check}"
+    );
+    for what in [
+        "3 sequences, ",
+        "in a loop",
+        "steps of 5 sequences",
+        "in chunks of 16",
+    ] {
+        let has = |finding: &&Value| finding["what"].as_str().unwrap().contains(what);
+        assert!(exact.iter().any(has), "{what}: {check}");
+    }
+    let off = |of_kind: &[&Value]| of_kind[0]["logits"].as_f64().unwrap();
+    assert!(off(&of("q8")) > 10.0 * off(&exact), "{check}");
+}
+
+#[test]
+fn a_check_is_a_line_and_needs_something_to_measure() {
+    let folder = folder();
+    let flags = ["--check", "--prefill", "4", "--decode", "1", "-o"];
+    for format in ["table", "md"] {
+        let text = bench(&folder, &[&flags[..], &[format]].concat()).text();
+        assert!(text.contains("check, activations f32: passed: "), "{text}");
+    }
+    let nothing = ["--check", "--limits", "--prefill", "0", "--decode", "0"];
+    bench(&folder, &nothing).assert_fails(USAGE, &["--prefill", "--decode"]);
+}
