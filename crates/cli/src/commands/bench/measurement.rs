@@ -67,7 +67,7 @@ impl<'a> Measurement<'a> {
     }
 
     fn measure(&mut self) -> Result<(), Failure> {
-        if self.plan.places.is_empty() {
+        if self.plan.places.is_empty() && !self.args.check {
             return Ok(());
         }
         let shared = self.load()?;
@@ -112,7 +112,13 @@ impl<'a> Measurement<'a> {
 
     /// Finds out whether results are what they should be. What is wrong is in the report, too.
     fn check(&mut self, shared: &SharedModel) -> Result<(), Failure> {
-        let check = check::run(self.compute, shared, self.plan, &self.report.device)?;
+        let check = check::run(
+            self.compute,
+            shared,
+            self.plan,
+            &self.args.activations,
+            &self.report.device,
+        )?;
         let failure = check::failure(&check, &self.report.device);
         self.report.check = Some(check);
         failure.map_or(Ok(()), Err)

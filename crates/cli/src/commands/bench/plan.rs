@@ -64,7 +64,7 @@ impl Plan {
             let message = "--parallel decodes as many tokens as --decode says, which is 0; expected 1 at least";
             return Err(Failure::Usage(message.to_owned()));
         }
-        if prefill.is_empty() && decode.is_empty() && (args.check || !args.limits) {
+        if prefill.is_empty() && decode.is_empty() && !args.limits && !args.check {
             let message = "--prefill and --decode are both 0, expected something to measure; give one of them";
             return Err(Failure::Usage(message.to_owned()));
         }
