@@ -26,14 +26,17 @@ pub(super) fn limits(results: &Results) -> String {
         "measured by",
     ]);
     let mut notes = String::new();
-    for result in limited(results) {
-        match (result.limits, result.limits_of) {
-            (Some(limits), None) => table.row(cells(&result, &limits)),
-            (Some(_), Some(lender)) => {
-                let (label, lender) = (words::name(result.label), words::name(lender));
-                notes += &format!("- {label} is held against the limits that {lender} measured\n");
-            }
-            (None, _) => {}
+    for lender in limited(results) {
+        let Some(limits) = lender.limits.filter(|_| lender.limits_of.is_none()) else {
+            continue;
+        };
+        table.row(cells(&lender, &limits));
+        let borrows = |other: &Limited<'_>| other.limits_of == Some(lender.label);
+        let borrowers = limited(results).filter(borrows);
+        let borrowers: Vec<String> = borrowers.map(|other| words::name(other.label)).collect();
+        if !borrowers.is_empty() {
+            let (lender, borrowers) = (words::name(lender.label), borrowers.join(", "));
+            notes += &format!("- What {lender} measured serves, too: {borrowers}\n");
         }
     }
     if limited(results).all(|result| result.limits.is_none()) {

@@ -176,7 +176,7 @@ mod tests {
         ]));
         assert!(text.contains("% of limit"), "{text}");
         assert!(
-            text.contains("- old is held against the limits that new measured"),
+            text.contains("- What new measured serves, too: old\n"),
             "{text}"
         );
         new.device.name = "Another card".to_owned();

@@ -50,12 +50,20 @@ how many percent that is of the limit that it is nearest to: reading, multiplyin
 row a test with all that its figure depends on, and mean ± deviation; JSON holds every sample. \
 Ctrl-C keeps what is measured; --resume goes on with it.
 
+--check reads a few dozen tokens on the CPU first, and the same on the device: in ragged chunks, token by token, several \
+sequences at once, in a loop; then prompts in the chunk and block sizes that are measured against short chunks. Logits may differ \
+by 1e-3 of their standard deviation with precision exact, 5e-2 with fast, 0.5 with activations q8, states by as much of their \
+largest number; choices where the best logit is ahead by more are compared, too. If anything differs by more, nothing is measured, \
+and the exit code is 4. It compiles kernels, so that the cold run no longer does. On the CPU chunks are compared with one another, \
+and must agree bit for bit.
+
 Examples:
   thalweg bench -m model.gguf
   thalweg bench -m model.gguf --prefill 256,512 --chunk-size 64..512*2 --block-size 8,16 -o json --plot pictures > a.json
   thalweg bench -m model.gguf --prefill 0 --decode 32 --parallel 1..64*2 --depth 0,4096 -o md
   llama-bench -m model.gguf -o json > llama.json; thalweg bench -m model.gguf --compare-llama-bench llama.json
-  thalweg bench --report PHASE2_RESULTS.md --results assets/results";
+  thalweg bench -m model.gguf --check --prefill 0 --decode 0
+  thalweg bench --report PHASE2_RESULTS.md --results assets/results --plot assets/results/pictures";
 
 /// Measure how fast a model reads and writes
 #[derive(Debug, clap::Args)]
@@ -137,7 +145,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = MEASURING)]
     report: Option<PathBuf>,
 
-    /// The folder with the report's results: what `bench`, `profile` and `llama-bench` print with `-o json`
+    /// The folder with the report's results: what `bench`, `profile` and `llama-bench` print with `-o json`, and targets and
+    /// figures of others as in assets/results
     /// [default: assets/results]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,

@@ -28,6 +28,7 @@ const CUTS_ALONE: [usize; 3] = [17, 1, 15];
 const SHORT: usize = 33;
 /// Tokens behind a whole chunk, so that the next one is ragged.
 const BEHIND: usize = 9;
+
 /// Compares what each kind of activations comes to, in whatever sizes the plan measures it, with what it should be.
 pub(super) fn run(
     compute: &Compute<'_>,

@@ -112,13 +112,11 @@ impl<'a> Measurement<'a> {
 
     /// Finds out whether results are what they should be. What is wrong is in the report, too.
     fn check(&mut self, shared: &SharedModel) -> Result<(), Failure> {
-        let check = check::run(
-            self.compute,
-            shared,
-            self.plan,
-            &self.args.activations,
-            &self.report.device,
-        )?;
+        let (compute, device) = (self.compute, &self.report.device);
+        let activations = &self.args.activations;
+        let check = self
+            .bar
+            .suspend(|| check::run(compute, shared, self.plan, activations, device))?;
         let failure = check::failure(&check, &self.report.device);
         self.report.check = Some(check);
         failure.map_or(Ok(()), Err)
