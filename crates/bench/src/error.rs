@@ -48,6 +48,40 @@ pub enum Error {
     /// The text is not that of small operations.
     #[error("found no operations: {0}; expected what `thalweg bench --ops -o json` prints")]
     Operations(serde_json::Error),
+    /// The text is not that of targets, or of figures of others.
+    #[error(
+        "found neither targets nor figures of others: {0}; expected a device, models, and what each is held against, as in \
+         assets/results"
+    )]
+    Yardstick(serde_json::Error),
+    /// A target or a figure of others makes no sense.
+    #[error(
+        "found {tokens_per_s} tok/s of {size} tokens or sequences of the model '{model}', expected a positive rate of one at least, \
+         and a model that the file describes; correct it"
+    )]
+    Figure {
+        /// The model's name.
+        model: String,
+        /// Tokens or sequences.
+        size: usize,
+        /// The rate.
+        tokens_per_s: f64,
+    },
+    /// Runs call different models the same.
+    #[error(
+        "{one} and {other} are of different models, {} layers of width {} and {} of {}, both called {name}; expected a name for \
+         each; keep them in different folders", .models[0].layers, .models[0].width, .models[1].layers, .models[1].width
+    )]
+    OneName {
+        /// What both are called.
+        name: String,
+        /// The first run.
+        one: String,
+        /// The run of another model.
+        other: String,
+        /// The models of both.
+        models: Box<[Model; 2]>,
+    },
     /// JSON that is no result.
     #[error(
         "found JSON of another kind, expected what `thalweg bench`, `thalweg profile` or `llama-bench` prints with `-o json`; \

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Activations, Case, Error, Report, drift};
+use crate::{Activations, Case, Check, Error, Report, drift};
 
 /// What a sample may take: from less than any clock tells to thirty years.
 pub(crate) const TIMES_S: std::ops::Range<f64> = 1e-9..1e9;
@@ -10,19 +10,24 @@ pub(crate) const TIMES_S: std::ops::Range<f64> = 1e-9..1e9;
 impl Report {
     /// The report as one JSON object. What follows from the samples stands beside them, for programs that only want that.
     pub fn to_json(&self) -> Value {
-        let mut json = json!(self);
-        json["cases"] = self.cases.iter().map(|case| self.case_json(case)).collect();
-        json
+        let cases = self.cases.iter();
+        self.json_with(cases.map(|case| self.case_json(case)).collect())
     }
 
     /// The report as JSON lines: one a case, each a whole report of that case alone.
     pub fn to_json_lines(&self) -> String {
         let line = |case: &Case| {
-            let mut json = json!(self);
-            json["cases"] = Value::from(vec![self.case_json(case)]);
+            let json = self.json_with(Value::from(vec![self.case_json(case)]));
             format!("{json}\n")
         };
         self.cases.iter().map(line).collect()
+    }
+
+    fn json_with(&self, cases: Value) -> Value {
+        let mut json = json!(self);
+        json["cases"] = cases;
+        json["check"] = json!(self.check.as_ref().map(Check::to_json));
+        json
     }
 
     fn case_json(&self, case: &Case) -> Value {

@@ -6,6 +6,7 @@
 //! [`ReportFile`] is made.
 
 mod case;
+mod check;
 mod comparison;
 mod drift;
 mod error;
@@ -30,6 +31,7 @@ mod table;
 mod work;
 
 pub use case::Case;
+pub use check::{Check, Finding, tolerance};
 pub use comparison::{Comparison, Entry, Row, Run};
 pub use drift::{DRIFT, drift};
 pub use error::Error;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Case, DRIFT, HostMemory, Limits, Share, Work, drift};
+use crate::{Case, Check, DRIFT, HostMemory, Limits, Share, Work, drift};
 
 /// Everything that one run of the benchmark found out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Report {
     /// What the device does at the most, if that was measured.
     #[serde(default)]
     pub limits: Option<Limits>,
+    /// Whether the device's results were what they should be, if that was looked at.
+    #[serde(default)]
+    pub check: Option<Check>,
     /// What making it ready took, each time that was done.
     pub loads: Vec<Load>,
     /// What was measured.

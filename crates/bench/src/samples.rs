@@ -69,6 +69,7 @@ pub(crate) fn report() -> Report {
         tuned: false,
         seed: Some(1),
         limits: None,
+        check: None,
         loads: vec![Load {
             seconds: 0.25,
             host_memory: Some(HostMemory {

@@ -1,7 +1,7 @@
 //! The report as rows that can be put under llama-bench's: everything that a figure depends on in each of them.
 
 use super::{or_nothing, three_digits};
-use crate::{Case, Report, Table};
+use crate::{Case, Check, Report, Table};
 
 const HEADINGS: [&str; 18] = [
     "model",
@@ -25,11 +25,18 @@ const HEADINGS: [&str; 18] = [
 ];
 
 impl Report {
-    /// A table in Markdown. `tok/s` is mean ± sample deviation, as llama-bench has it.
+    /// A table in Markdown. `tok/s` is mean ± sample deviation, as llama-bench has it. What a check found out stands below.
     pub fn to_markdown(&self) -> String {
         let mut table = Table::new(HEADINGS);
         self.cases.iter().for_each(|case| table.row(self.row(case)));
-        table.without_empty_columns().to_string()
+        let lines = self.check.as_ref().map(Check::to_string);
+        let lines = lines.unwrap_or_default();
+        let list = lines.lines().map(|line| format!("\n- {line}"));
+        let list: String = list.collect();
+        match list.is_empty() {
+            true => table.without_empty_columns().to_string(),
+            false => format!("{}{list}\n", table.without_empty_columns()),
+        }
     }
 
     fn row(&self, case: &Case) -> Vec<String> {

@@ -50,6 +50,7 @@ impl Report {
             loads,
             seed,
             limits,
+            check,
             ..
         } = self;
         writeln!(f, "{program} on {platform}")?;
@@ -80,6 +81,9 @@ impl Report {
         }
         if let Some(limits) = limits {
             writeln!(f, "limits: {limits}")?;
+        }
+        if let Some(check) = check {
+            write!(f, "{check}")?;
         }
         if let Some(seed) = seed {
             writeln!(

@@ -40,15 +40,15 @@ pub fn of_report(report: &Report) -> Result<Vec<Picture>, Error> {
 }
 
 /// What pictures can be made of the profile: the time of kernels, stage by stage, and the kernels of each stage under the roofs
-/// of what the device does at the most, if that is known.
+/// of what the device does at the most, if that is known: `limits_of` names the result that measured it if it is another one.
 ///
 /// # Errors
 /// [`Error::Picture`] if the drawing library fails.
-pub fn of_profile(profile: &Profile) -> Result<Vec<Picture>, Error> {
+pub fn of_profile(profile: &Profile, limits_of: Option<&str>) -> Result<Vec<Picture>, Error> {
     let mut pictures = Vec::new();
     pictures.extend(shares::kernels(profile)?);
     for stage in &profile.stages {
-        pictures.extend(roofline::of_stage(profile, stage)?);
+        pictures.extend(roofline::of_stage(profile, stage, limits_of)?);
     }
     Ok(pictures)
 }
@@ -237,7 +237,7 @@ mod tests {
     fn profiles_are_shares_and_roofs() {
         let mut profile = crate::profile::tests::profile();
         profile.limits = None;
-        assert_eq!(names(&of_profile(&profile).unwrap()), ["kernels"]);
+        assert_eq!(names(&of_profile(&profile, None).unwrap()), ["kernels"]);
         profile.limits = Some(crate::Limits {
             read_bytes_per_s: 1e12,
             fma_flop_per_s: 1e13,
@@ -245,7 +245,8 @@ mod tests {
             dispatch_s: 1e-6,
             round_trip_s: 1e-5,
         });
-        let pictures = of_profile(&profile).unwrap();
+        let pictures = of_profile(&profile, Some("another run")).unwrap();
+        assert!(pictures[1].svg.contains("by another run"));
         assert_eq!(names(&pictures), ["kernels", "roofline-decode"]);
         for picture in &pictures {
             assert!(
@@ -255,7 +256,7 @@ mod tests {
             );
         }
         profile.stages[0].dispatches.clear();
-        assert!(of_profile(&profile).unwrap().is_empty());
+        assert!(of_profile(&profile, None).unwrap().is_empty());
     }
 
     #[test]

@@ -31,6 +31,16 @@ pub(super) fn series(index: usize) -> RGBColor {
     SERIES[index % SERIES.len()]
 }
 
+/// What is written on a colour: light on dark ones, dark on light ones.
+pub(super) fn ink_on(colour: RGBColor) -> RGBColor {
+    let RGBColor(red, green, blue) = colour;
+    let lightness = 0.3 * f64::from(red) + 0.59 * f64::from(green) + 0.11 * f64::from(blue);
+    match lightness > 125.0 {
+        true => INK,
+        false => GROUND,
+    }
+}
+
 /// Letters of so many points.
 pub(super) fn letters(points: u32) -> TextStyle<'static> {
     let font = FontDesc::new(FontFamily::SansSerif, f64::from(points), FontStyle::Normal);

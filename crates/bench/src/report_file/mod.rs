@@ -2,8 +2,10 @@
 //! rest is written by people.
 
 mod best;
+mod check;
 mod document;
 mod grids;
+mod limits;
 mod operations;
 mod profile;
 mod results;
@@ -12,6 +14,7 @@ mod runs;
 mod sections;
 mod targets;
 pub(crate) mod words;
+mod yardsticks;
 
 pub use document::MarkerFault;
 pub use results::Results;
@@ -54,7 +57,7 @@ impl Results {
 mod tests {
     use super::*;
     use crate::samples::{case, decode, parallel, prefill, report};
-    use crate::{Limits, Report, Setting};
+    use crate::{Activations, Check, Finding, Limits, Report, Setting};
 
     fn sweep() -> Report {
         let mut cases = vec![
@@ -104,7 +107,7 @@ mod tests {
             "| 128        | **256** |",
             "| 8            |     64.0 |      64.0 |",
             "| 32        | **256** |",
-            "thalweg bench -m model.gguf --backend metal --prefill",
+            "thalweg bench -m model.gguf --backend metal --check --prefill",
         ] {
             assert!(file.text.contains(expected), "{expected}\n{}", file.text);
         }
@@ -173,6 +176,10 @@ mod tests {
             ("old.json", old.clone()),
         ]));
         assert!(text.contains("% of limit"), "{text}");
+        assert!(
+            text.contains("- What new measured serves, too: old\n"),
+            "{text}"
+        );
         new.device.name = "Another card".to_owned();
         let text = written(&results(&[("new.json", new), ("old.json", old)]));
         assert!(!text.contains("% of limit"), "{text}");
@@ -192,25 +199,44 @@ mod tests {
         );
     }
 
+    const TARGETS: &str = r#"{"device": "H200", "source": "a plan", "models": [{"name": "2.9B", "layers": 32, "width": 2560}],
+        "targets": [{"model": "2.9B", "how": "fast", "task": "prefill", "size": 512, "tokens_per_s": 13000},
+            {"model": "2.9B", "how": "fast", "task": "decode", "size": 8, "tokens_per_s": 100}]}"#;
+
     #[test]
     fn targets_are_those_of_their_device_and_model() {
+        let of = |report: Report| {
+            let mut results = results(&[("a.json", report)]);
+            results.add("targets.json", TARGETS).unwrap();
+            written(&results)
+        };
         let mut report = sweep();
         report.device.name = "NVIDIA H200".to_owned();
         report.device.precision = "fast".to_owned();
         (report.model.layers, report.model.width) = (32, 2560);
-        let text = written(&results(&[("a.json", report.clone())]));
-        assert!(text.contains(" 13,000 |"), "{text}");
+        let text = of(report.clone());
+        assert!(
+            text.contains(" 13,000 |") && text.contains("come from a plan"),
+            "{text}"
+        );
         let row = text
             .lines()
             .find(|line| line.contains(" 13,000 |"))
             .unwrap();
         assert!(
-            row.contains(" 256 |") && row.contains("2 %") && row.contains("**no**"),
+            row.contains(" 256 |") && row.contains("-98 %") && row.contains("**no**"),
             "{row}"
         );
+        let missed = "- 2.9B on an H200, fast, a prompt of 512: 256 of the 13,000 tok/s that were wanted (pp512 in a)";
+        assert!(text.contains(missed), "{text}");
+        assert!(!text.contains("8 sequences: "), "{text}");
         report.device.name = "Another".to_owned();
-        let text = written(&results(&[("a.json", report)]));
+        let text = of(report);
         assert!(!text.contains("**no**"), "{text}");
+        assert!(
+            text.contains("no target that was measured was missed"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -226,6 +252,100 @@ mod tests {
     }
 
     #[test]
+    fn what_others_do_stands_beside_the_best_of_ours() {
+        let mut report = sweep();
+        report.device.name = "NVIDIA H200".to_owned();
+        let mut results = results(&[("a.json", report)]);
+        let peers = r#"{"device": "H200", "beside": "exact", "source": "a table", "models": [{"name": "S", "layers": 2, "width": 64}],
+            "peers": [{"name": "One", "how": "in F16", "figures": [
+                {"model": "S", "task": "decode", "size": 32, "tokens_per_s": 64},
+                {"model": "S", "task": "prefill", "size": 512, "tokens_per_s": 512},
+                {"model": "S", "task": "prefill", "size": 7, "tokens_per_s": 9}]}]}"#;
+        results.add("rivals.json", peers).unwrap();
+        let text = written(&results);
+        let cells = |what: &str| -> Vec<String> {
+            let row = text.lines().find(|line| line.contains(what)).unwrap();
+            row.split('|').map(|cell| cell.trim().to_owned()).collect()
+        };
+        let sequences = [
+            "",
+            "S",
+            "decoding, 32 sequences",
+            "256",
+            "64.0 (4.00)",
+            "a",
+            "tg16 x32",
+            "",
+        ];
+        assert_eq!(cells("32 sequences"), sequences);
+        assert_eq!(cells("a prompt of 512")[3..5], ["256", "512 (0.50)"]);
+        assert_eq!(cells("a prompt of 7")[3..5], ["", "9.0"]);
+        assert!(
+            text.contains("come from a table") && text.contains("- One: in F16"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn runs_say_whether_they_are_right() {
+        let finding = |found: f32| {
+            let mut finding =
+                Finding::new("a prompt".to_owned(), "the twins", Activations::F32, 1e-3);
+            finding.compare_logits(&[0.0, found], &[0.0, 1.0]);
+            finding
+        };
+        let checked = |found: f32| Report {
+            check: Some(Check {
+                seconds: 1.0,
+                findings: vec![finding(1.0), finding(found)],
+            }),
+            ..sweep()
+        };
+        let runs = [("old.json", sweep()), ("new.json", checked(1.0001))];
+        let text = written(&results(&runs));
+        let row = |text: &str, of: &str| {
+            let lines = text.lines().filter(|line| line.starts_with(of));
+            lines
+                .map(str::to_owned)
+                .find(|line| line.contains("the twins"))
+                .unwrap()
+        };
+        assert!(
+            row(&text, "| new ").contains(" 2.0e-4 |") && row(&text, "| new ").ends_with(" yes |"),
+            "{text}"
+        );
+        assert!(text.contains("Not checked: old."), "{text}");
+        assert!(text.contains("No check that was made failed"), "{text}");
+        let text = written(&results(&[("new.json", checked(f32::NAN))]));
+        assert!(row(&text, "| new ").ends_with(" **no** |"), "{text}");
+        assert!(
+            text.contains("- **new computes wrongly**: a prompt, activations f32: "),
+            "{text}"
+        );
+        let text = written(&results(&[("old.json", sweep())]));
+        assert!(
+            text.contains("`thalweg bench -m model.gguf --check -o json` makes one"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn models_of_one_name_must_be_one_model() {
+        let mut other = sweep();
+        other.model.width = 128;
+        let mut results = results(&[("one.json", sweep())]);
+        let fault = results
+            .add("two.json", &other.to_json().to_string())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            fault
+                .contains("one and two are of different models, 2 layers of width 64 and 2 of 128"),
+            "{fault}"
+        );
+    }
+
+    #[test]
     fn profiles_are_tables_of_kernels() {
         let mut results = results(&[("card.json", sweep())]);
         let profile = crate::profile::tests::profile();
@@ -235,7 +355,7 @@ mod tests {
         let text = written(&results);
         for expected in [
             "**profile**, decode",
-            "- 4 dispatches, 2.0 a layer",
+            "- 4 dispatches in 2 passes, 1.0 a layer and pass",
             "| matvec ",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
@@ -272,6 +392,7 @@ mod tests {
         assert!(fault("{\"rows\": []}").contains("another kind"));
         assert!(fault("[]").contains("llama-bench"));
         assert!(fault("{\"stages\": 1}").contains("thalweg profile"));
+        assert!(fault("{\"peers\": 1}").contains("neither targets nor figures"));
         assert!(fault("{\"cases\": []}").contains("missing field"));
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn operations(results: &Results) -> String {
     tables.collect::<Vec<_>>().join("\n")
 }
 
-fn table(Named { label, content }: &Named<Operations>) -> String {
+fn table(Named { label, content, .. }: &Named<Operations>) -> String {
     let Operations {
         program,
         device,

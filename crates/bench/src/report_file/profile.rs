@@ -40,14 +40,29 @@ fn section(profile: &Named<Profile>, stage: &Stage, layers: Option<usize>) -> St
     let [label, stage_name, model, device, driver, program] = names;
     let mut text =
         format!("**{label}**, {stage_name}: {model} on {device} ({driver}), {program}\n\n");
-    let dispatches = stage.dispatches.len();
     if let Some(layers) = layers.filter(|layers| *layers > 0) {
-        let a_layer = dispatches as f64 / layers as f64;
-        text += &format!("- {dispatches} dispatches, {a_layer:.1} a layer\n");
+        text += &dispatches(stage, layers);
+    }
+    if let Some(lender) = &profile.limits_of {
+        let lender = words::name(lender);
+        text += &format!("- % of limit by the limits that {lender} measured\n");
     }
     // To write into a string does not fail.
     let _ = stage.write(&mut text, "- ", limits.as_ref());
     text + "\n"
+}
+
+/// How many dispatches there are. What begins a pass runs once in each.
+fn dispatches(stage: &Stage, layers: usize) -> String {
+    let all = stage.dispatches.len();
+    let mut kernels = stage.dispatches.iter().map(|dispatch| &dispatch.kernel);
+    let first = kernels.next();
+    let passes = 1 + kernels.filter(|kernel| Some(*kernel) == first).count();
+    let a_layer = all as f64 / (layers * passes) as f64;
+    match passes {
+        1 => format!("- {all} dispatches, {a_layer:.1} a layer\n"),
+        passes => format!("- {all} dispatches in {passes} passes, {a_layer:.1} a layer and pass\n"),
+    }
 }
 
 impl Results {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::yardsticks::{Peers, Targets};
 use crate::operations::Operations;
 use crate::plot::{self, Picture};
 use crate::profile::Profile;
@@ -14,6 +15,8 @@ pub struct Results {
     pub(super) rivals: Vec<Named<LlamaBench>>,
     pub(super) profiles: Vec<Named<Profile>>,
     pub(super) operations: Vec<Named<Operations>>,
+    pub(super) peers: Vec<Peers>,
+    pub(super) targets: Vec<Targets>,
     /// Names of pictures, and where they are, as seen from the report.
     pub(super) pictures: Vec<(String, String)>,
 }
@@ -23,37 +26,66 @@ pub struct Results {
 pub(super) struct Named<T> {
     pub(super) label: String,
     pub(super) content: T,
+    /// Which other result its limits come from, if they do.
+    pub(super) limits_of: Option<String>,
+}
+
+impl<T> Named<T> {
+    fn new(label: &str, content: T) -> Named<T> {
+        Named {
+            label: label.to_owned(),
+            content,
+            limits_of: None,
+        }
+    }
 }
 
 impl Results {
-    /// Adds what a file of this name holds: a result of `thalweg bench`, of `thalweg profile`, or of `llama-bench`.
+    /// Adds what a file of this name holds: a result of `thalweg bench`, of `thalweg profile`, or of `llama-bench`; or what
+    /// results are held against: targets, or figures of others that were written down.
     ///
     /// # Errors
-    /// [`Error::NoResult`] if it is JSON of another kind; what the readers of the kinds say if it is none.
+    /// [`Error::NoResult`] if it is JSON of another kind; what the readers of the kinds say if it is none;
+    /// [`Error::OneName`] for a run of another model than one before it that calls it the same.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), Error> {
-        let label = file
-            .rsplit_once('.')
-            .map_or(file, |(stem, _)| stem)
-            .to_owned();
+        let label = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
         match Kind::of(text)? {
-            Kind::Run => self.runs.push(Named {
-                label,
-                content: Report::from_json(text)?,
-            }),
-            Kind::Rival => self.rivals.push(Named {
-                label,
-                content: LlamaBench::from_json(text)?,
-            }),
-            Kind::Profile => self.profiles.push(Named {
-                label,
-                content: Profile::from_json(text)?,
-            }),
-            Kind::Operations => self.operations.push(Named {
-                label,
-                content: Operations::from_json(text)?,
-            }),
+            Kind::Run => {
+                let run = Named::new(label, Report::from_json(text)?);
+                self.check_model(&run)?;
+                self.runs.push(run);
+            }
+            Kind::Rival => self
+                .rivals
+                .push(Named::new(label, LlamaBench::from_json(text)?)),
+            Kind::Profile => self
+                .profiles
+                .push(Named::new(label, Profile::from_json(text)?)),
+            Kind::Operations => self
+                .operations
+                .push(Named::new(label, Operations::from_json(text)?)),
+            Kind::Peers => self.peers.push(Peers::from_json(text)?),
+            Kind::Targets => self.targets.push(Targets::from_json(text)?),
         }
         Ok(())
+    }
+
+    /// Refuses another model of a name that there is: their figures would stand in one table.
+    fn check_model(&self, run: &Named<Report>) -> Result<(), Error> {
+        let model = &run.content.model;
+        let is_other = |known: &&Named<Report>| {
+            let known = &known.content.model;
+            known.name() == model.name() && !known.has_shape_of(model)
+        };
+        match self.runs.iter().find(is_other) {
+            None => Ok(()),
+            Some(known) => Err(Error::OneName {
+                name: model.name().to_owned(),
+                one: known.label.clone(),
+                other: run.label.clone(),
+                models: Box::new([known.content.model.clone(), model.clone()]),
+            }),
+        }
     }
 
     /// What can be drawn of them; a picture's name begins with that of its result.
@@ -62,20 +94,14 @@ impl Results {
     /// [`Error::Picture`] if the drawing library fails.
     pub fn pictures(&self) -> Result<Vec<Picture>, Error> {
         let mut pictures = Vec::new();
-        for Named { label, content } in &self.runs {
-            let of_run = plot::of_report(content)?
-                .into_iter()
-                .map(|picture| Picture {
-                    name: format!("{label}-{}", picture.name),
-                    ..picture
-                });
-            pictures.extend(of_run);
+        for Named { label, content, .. } in &self.runs {
+            let of_run = plot::of_report(content)?.into_iter();
+            pictures.extend(of_run.map(|picture| named(label, picture)));
         }
-        for Named { label, content } in &self.completed().profiles {
-            let of_profile = plot::of_profile(content)?
-                .into_iter()
-                .map(|picture| named(label, picture));
-            pictures.extend(of_profile);
+        for profile in &self.completed().profiles {
+            let limits_of = profile.limits_of.as_deref();
+            let of_profile = plot::of_profile(&profile.content, limits_of)?.into_iter();
+            pictures.extend(of_profile.map(|picture| named(&profile.label, picture)));
         }
         Ok(pictures)
     }
@@ -95,30 +121,54 @@ impl Results {
     /// what the model's shape asks for.
     pub(super) fn completed(&self) -> Results {
         let mut results = self.clone();
-        for Named { content, .. } in &mut results.runs {
-            content.limits = content.limits.or(self.limits_of(&content.device));
+        for run in &mut results.runs {
+            self.complete_limits(
+                &mut run.content.limits,
+                &mut run.limits_of,
+                &run.content.device,
+            );
+            let model = &mut run.content.model;
             let mut others = self.runs.iter().map(|other| &other.content.model);
-            let work =
-                others.find_map(|other| other.work.filter(|_| other.is_same_as(&content.model)));
-            content.model.work = content.model.work.or(work);
+            let work = others.find_map(|other| other.work.filter(|_| other.is_same_as(model)));
+            model.work = model.work.or(work);
         }
-        for Named { content, .. } in &mut results.profiles {
-            content.limits = content.limits.or(self.limits_of(&content.device));
+        for profile in &mut results.profiles {
+            let Profile { device, limits, .. } = &mut profile.content;
+            self.complete_limits(limits, &mut profile.limits_of, device);
         }
         results
     }
 
-    fn limits_of(&self, device: &Device) -> Option<Limits> {
-        let is_same =
-            |other: &Device| (&other.name, &other.backend) == (&device.name, &device.backend);
+    /// The limits that another result knows of the device, and which one it is, where there are none.
+    fn complete_limits(
+        &self,
+        limits: &mut Option<Limits>,
+        limits_of: &mut Option<String>,
+        device: &Device,
+    ) {
+        if limits.is_none()
+            && let Some((label, found)) = self.limits_of(device)
+        {
+            *limits = Some(found);
+            *limits_of = Some(label.to_owned());
+        }
+    }
+
+    fn limits_of(&self, device: &Device) -> Option<(&str, Limits)> {
         let of_runs = self
             .runs
             .iter()
-            .map(|run| (&run.content.device, run.content.limits));
-        let profiles = self.profiles.iter();
-        let of_profiles = profiles.map(|profile| (&profile.content.device, profile.content.limits));
-        let mut all = of_runs.chain(of_profiles);
-        all.find_map(|(other, limits)| limits.filter(|_| is_same(other)))
+            .map(|Named { label, content, .. }| (label.as_str(), &content.device, content.limits));
+        let of_profiles = self
+            .profiles
+            .iter()
+            .map(|Named { label, content, .. }| (label.as_str(), &content.device, content.limits));
+        let is_same =
+            |other: &Device| (&other.name, &other.backend) == (&device.name, &device.backend);
+        let mut same = of_runs
+            .chain(of_profiles)
+            .filter(|(_, other, _)| is_same(other));
+        same.find_map(|(label, _, limits)| Some((label, limits?)))
     }
 
     /// The runs model by model, the smallest model first.
@@ -151,6 +201,8 @@ enum Kind {
     Rival,
     Profile,
     Operations,
+    Peers,
+    Targets,
 }
 
 impl Kind {
@@ -164,6 +216,10 @@ impl Kind {
             Ok(Kind::Profile)
         } else if has("operations") {
             Ok(Kind::Operations)
+        } else if has("peers") {
+            Ok(Kind::Peers)
+        } else if has("targets") {
+            Ok(Kind::Targets)
         } else if first.is_array() || has("n_prompt") {
             Ok(Kind::Rival)
         } else {

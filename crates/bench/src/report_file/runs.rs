@@ -1,8 +1,8 @@
 //! What was measured on what: the claim, the runs, the limits of devices, what drifted, and what nobody measured.
 
-use super::best;
 use super::results::{Named, Results};
 use super::words;
+use super::{best, check, targets};
 use crate::{Case, DRIFT, Report, Table, Task};
 
 impl Named<Report> {
@@ -163,50 +163,6 @@ fn drift(run: &Named<Report>) -> String {
     }
 }
 
-/// What devices do at the most.
-pub(super) fn limits(results: &Results) -> String {
-    let mut table = Table::new([
-        "device",
-        "backend",
-        "driver",
-        "read GB/s",
-        "FMA TFLOP/s",
-        "matrices TFLOP/s",
-        "a dispatch us",
-        "a round trip us",
-    ]);
-    let mut known = Vec::new();
-    for Named { content, .. } in &results.runs {
-        let device = &content.device;
-        let Some(limits) = content.limits.filter(|limits| !known.contains(limits)) else {
-            continue;
-        };
-        known.push(limits);
-        let matrices = limits
-            .matrix_flop_per_s
-            .map(|rate| format!("{:.1}", rate / 1e12));
-        table.row([
-            words::name(&device.name),
-            words::name(&device.backend),
-            words::name(&device.driver),
-            words::rate(limits.read_bytes_per_s / 1e9),
-            format!("{:.2}", limits.fma_flop_per_s / 1e12),
-            matrices.unwrap_or_default(),
-            format!("{:.2}", limits.dispatch_s * 1e6),
-            format!("{:.1}", limits.round_trip_s * 1e6),
-        ]);
-    }
-    let command = "thalweg bench --limits --prefill 0 --decode 0".to_owned();
-    match known.is_empty() {
-        true => String::new(),
-        false => format!(
-            "{}\n{}",
-            table.without_empty_columns(),
-            words::block(&[command])
-        ),
-    }
-}
-
 /// What was drawn of the results.
 pub(super) fn pictures(results: &Results) -> String {
     let shown = results.pictures.iter().map(|(name, place)| {
@@ -214,6 +170,18 @@ pub(super) fn pictures(results: &Results) -> String {
         format!("![{name}](<{place}>)\n")
     });
     shown.collect::<Vec<_>>().join("\n")
+}
+
+/// Checks that failed, and targets that were missed.
+pub(super) fn failed(results: &Results) -> String {
+    let lines = check::faults(results) + &targets::missed(results);
+    match (lines.is_empty(), results.runs.is_empty()) {
+        (false, _) => lines,
+        (true, true) => String::new(),
+        (true, false) => {
+            "No check that was made failed, and no target that was measured was missed.".to_owned()
+        }
+    }
 }
 
 /// Backends that no run is of, with the command for somebody who has them.
@@ -234,12 +202,17 @@ pub(super) fn missing(results: &Results) -> String {
     let mut text = String::new();
     for (backend, name, flags) in BACKENDS.iter().filter(|(backend, ..)| !has_run(backend)) {
         let command = format!(
-            "thalweg bench -m model.gguf --backend {backend} --prefill 64,256,512,1024 --chunk-size '64..1024*2' {flags}\
+            "thalweg bench -m model.gguf --backend {backend} --check --prefill 64,256,512,1024 --chunk-size '64..1024*2' {flags}\
              --parallel 1,8,32 -o json > {backend}.json"
         );
+        let profile = (*backend != "cpu").then(|| {
+            format!(
+                "thalweg profile -m model.gguf --backend {backend} -o json > {backend}-profile.json"
+            )
+        });
         text += &format!(
             "No result is of {name}. Who has it:\n\n{}\n",
-            words::block(&[command])
+            words::block(&std::iter::once(command).chain(profile).collect::<Vec<_>>())
         );
     }
     match text.is_empty() {

@@ -1,7 +1,7 @@
 //! The generated sections, in the order in which a new report has them.
 
 use super::results::Results;
-use super::{best, document, grids, operations, profile, rivals, runs, targets};
+use super::{best, check, document, grids, limits, operations, profile, rivals, runs, targets};
 
 /// A part of the report that is generated.
 pub(super) struct Section {
@@ -13,7 +13,7 @@ pub(super) struct Section {
     command: &'static str,
 }
 
-pub(super) const SECTIONS: [Section; 14] = [
+pub(super) const SECTIONS: [Section; 16] = [
     Section {
         name: "claim",
         heading: "What it does",
@@ -25,6 +25,12 @@ pub(super) const SECTIONS: [Section; 14] = [
         heading: "What was measured on what",
         write: runs::runs,
         command: "thalweg bench -m model.gguf -o json",
+    },
+    Section {
+        name: "check",
+        heading: "Is it right?",
+        write: check::check,
+        command: "thalweg bench -m model.gguf --check -o json",
     },
     Section {
         name: "prompts",
@@ -59,7 +65,7 @@ pub(super) const SECTIONS: [Section; 14] = [
     Section {
         name: "limits",
         heading: "What the devices do at the most",
-        write: runs::limits,
+        write: limits::limits,
         command: "thalweg bench --limits --prefill 0 --decode 0 -o json",
     },
     Section {
@@ -91,6 +97,12 @@ pub(super) const SECTIONS: [Section; 14] = [
         heading: "Others",
         write: rivals::rivals,
         command: "llama-bench -m model.gguf -p 64,256,512,1024 -n 128 -o json",
+    },
+    Section {
+        name: "failed",
+        heading: "What failed",
+        write: runs::failed,
+        command: "thalweg bench -m model.gguf --check -o json",
     },
     Section {
         name: "missing",

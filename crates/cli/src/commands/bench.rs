@@ -1,6 +1,7 @@
 //! `thalweg bench`: how fast the model reads and writes.
 
 mod action;
+mod check;
 mod former;
 mod measurement;
 mod model;
@@ -56,13 +57,21 @@ many in one submission less that of one, divided by the others; on GPUs weights 
 \"launched\" is what the host sees of a single one: encoding, submission, wait. \"unfused\" has a dispatch for every part, \
 \"fused\" as few as a model needs; their ratios are given of both times. All are medians of --repeat. On the CPU the twins are timed.
 
+--check reads a few dozen tokens on the CPU first, and the same on the device: in ragged chunks, token by token, several \
+sequences at once, in a loop; then prompts in the chunk and block sizes that are measured against short chunks. Logits may differ \
+by 1e-3 of their standard deviation with precision exact, 5e-2 with fast, 0.5 with activations q8, states by as much of their \
+largest number; choices where the best logit is ahead by more are compared, too. If anything differs by more, nothing is measured, \
+and the exit code is 4. It compiles kernels, so that the cold run no longer does. On the CPU chunks are compared with one another, \
+and must agree bit for bit.
+
 Examples:
   thalweg bench -m model.gguf
   thalweg bench -m model.gguf --prefill 256,512 --chunk-size 64..512*2 --block-size 8,16 -o json --plot pictures > a.json
   thalweg bench -m model.gguf --prefill 0 --decode 32 --parallel 1..64*2 --depth 0,4096 -o md
   llama-bench -m model.gguf -o json > llama.json; thalweg bench -m model.gguf --compare-llama-bench llama.json
   thalweg bench --ops -m model.gguf -o md
-  thalweg bench --report PHASE2_RESULTS.md --results assets/results";
+  thalweg bench -m model.gguf --check --prefill 0 --decode 0
+  thalweg bench --report PHASE2_RESULTS.md --results assets/results --plot assets/results/pictures";
 
 /// Measure how fast a model reads and writes
 #[derive(Debug, clap::Args)]
@@ -122,6 +131,11 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = OF_MODELS)]
     ops: bool,
 
+    /// Compare the results with the CPU's first: in ragged chunks, token by token, several sequences at once, and in
+    /// whatever sizes are measured; where they differ by more than rounding explains, nothing is measured
+    #[arg(long)]
+    check: bool,
+
     /// How to print the result: for a terminal, in Markdown, as JSON, as a line of JSON a test, as CSV
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -143,7 +157,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = MEASURING)]
     report: Option<PathBuf>,
 
-    /// The folder with the report's results: what `bench`, `profile` and `llama-bench` print with `-o json`
+    /// The folder with the report's results: what `bench`, `profile` and `llama-bench` print with `-o json`, and targets and
+    /// figures of others as in assets/results
     /// [default: assets/results]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
@@ -153,7 +168,7 @@ pub(crate) struct Args {
 }
 
 /// Flags that say how to measure, which a report does not. The device is not among them: the environment may name it, too.
-const MEASURING: [&str; 15] = [
+const MEASURING: [&str; 16] = [
     "ModelPath",
     "precision",
     "prefill",
@@ -166,13 +181,14 @@ const MEASURING: [&str; 15] = [
     "repeat",
     "seed",
     "limits",
+    "check",
     "output",
     "compare_llama_bench",
     "resume",
 ];
 
 /// Flags about running models as a whole, of which operations know nothing.
-const OF_MODELS: [&str; 14] = [
+const OF_MODELS: [&str; 15] = [
     "prefill",
     "decode",
     "parallel",
@@ -182,6 +198,7 @@ const OF_MODELS: [&str; 14] = [
     "activations",
     "seed",
     "limits",
+    "check",
     "plot",
     "compare_llama_bench",
     "resume",
@@ -228,7 +245,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let measured = measure(args, &compute, former, &mut report);
     report.cases.retain(|case| !case.samples_s.is_empty());
     // What was measured before a Ctrl-C or a failure is not lost.
-    let shown = match report.cases.is_empty() && report.limits.is_none() {
+    let is_empty = report.cases.is_empty() && report.limits.is_none() && report.check.is_none();
+    let shown = match is_empty {
         true => Ok(()),
         false => show(args, &report, rival.as_ref(), pictures.as_ref()),
     };
@@ -250,6 +268,7 @@ fn begin(args: &Args, model: thalweg_bench::Model, compute: &Compute<'_>) -> Rep
         tuned: false,
         seed: Some(args.seed),
         limits: None,
+        check: None,
         loads: Vec::new(),
         cases: Vec::new(),
     }

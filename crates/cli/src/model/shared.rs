@@ -25,6 +25,13 @@ struct OnDevice {
     _kernels: Option<Kernels>,
 }
 
+impl SharedModel {
+    /// The CPU twins of the model, of which its weights stay in the file.
+    pub(crate) fn twins(&self) -> &Arc<CpuModel> {
+        &self.model
+    }
+}
+
 impl Compute<'_> {
     /// Loads the model in `file`.
     pub(crate) fn share(&self, file: GgufFile) -> Result<SharedModel, Failure> {

@@ -273,3 +273,71 @@ fn limits_of_a_device_and_how_near_tests_come_to_them() {
     bench(&folder, &[&flags[..], &["cpu"]].concat())
         .assert_fails(USAGE, &["--limits", "--backend"]);
 }
+
+/// The check of a run of the demo model that measures next to nothing.
+fn checked(flags: &[&str]) -> Value {
+    let short = ["bench", "--check", "--repeat", "1", "-o", "json"];
+    run(&[&short[..], flags].concat()).json()["check"].clone()
+}
+
+fn findings(check: &Value) -> impl Iterator<Item = &Value> {
+    check["findings"].as_array().unwrap().iter()
+}
+
+#[test]
+fn the_cpu_comes_to_the_same_in_all_chunks() {
+    let check = checked(&["--prefill", "40", "--chunk-size", "8,64", "--decode", "2"]);
+    assert_eq!(check["passed"], true, "{check}");
+    assert_eq!(findings(&check).count(), 5, "{check}");
+    for finding in findings(&check) {
+        assert_eq!(finding["tolerance"], 0.0);
+        assert_eq!(
+            (&finding["logits"], &finding["state"]),
+            (&0.0.into(), &0.0.into())
+        );
+        let reference = finding["reference"].as_str().unwrap();
+        assert!(reference.contains("itself in"), "{reference}");
+    }
+}
+
+#[test]
+fn a_device_comes_to_what_the_cpu_does() {
+    let sizes = ["--prefill", "40", "--chunk-size", "16", "--decode", "1"];
+    let more = ["--parallel", "5", "--backend", "vulkan"];
+    let check = checked(&[&sizes[..], &more].concat());
+    assert_eq!(check["passed"], true, "{check}");
+    let all: Vec<&Value> = findings(&check).collect();
+    // Not the CPU itself: sums are in another order.
+    assert!(
+        all[0]["logits"].as_f64() > Some(0.0) && all[0]["rows"] == 7,
+        "{check}"
+    );
+    for what in [
+        "3 sequences, ",
+        "in a loop",
+        "steps of 5 sequences",
+        "in chunks of 16",
+    ] {
+        let has = |finding: &&Value| finding["what"].as_str().unwrap().contains(what);
+        assert!(all.iter().any(has), "{what}: {check}");
+    }
+}
+
+#[test]
+fn a_check_is_a_line_even_if_nothing_is_measured() {
+    let folder = folder();
+    for (decode, format) in [("1", "table"), ("0", "table"), ("1", "md")] {
+        let flags = [
+            "--check",
+            "--prefill",
+            "0",
+            "--decode",
+            decode,
+            "-o",
+            format,
+        ];
+        let text = bench(&folder, &flags).text();
+        assert!(text.contains("check, activations f32: passed: "), "{text}");
+        assert_eq!(text.contains("tg1"), decode == "1", "{text}");
+    }
+}

@@ -100,9 +100,65 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
+fn what_was_checked_is_in_the_report() {
+    let folder = folder();
+    measured(&folder);
+    let flags = ["--check", "--prefill", "0", "--decode", "0", "-o", "json"];
+    let checked = run(&[&["bench"], &flags[..]].concat()).text();
+    save(&folder, "demo.json", checked.as_bytes());
+    report(&folder, "REPORT.md", &[]).text();
+    let read = || std::fs::read_to_string(folder.path().join("REPORT.md")).unwrap();
+    let text = read();
+    let row = |text: &str| {
+        let mut rows = text.lines().filter(|line| line.starts_with("| demo "));
+        rows.find(|row| row.contains("CPU twins"))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(row(&text).ends_with(" yes |"), "{text}");
+    assert!(text.contains("Not checked: cpu-random."), "{text}");
+    let wrong = checked.replacen("\"wrong_choices\":0", "\"wrong_choices\":2", 1);
+    assert_ne!(wrong, checked);
+    save(&folder, "demo.json", wrong.as_bytes());
+    report(&folder, "REPORT.md", &[]).text();
+    assert!(row(&read()).ends_with(" **no** |"), "{}", read());
+    assert!(read().contains("**demo computes wrongly**"), "{}", read());
+}
+
+#[test]
+fn results_that_do_not_fit_together_are_named() {
+    let folder = folder();
+    measured(&folder);
+    let of = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let other = of("cpu-random.json").replace("\"width\":", "\"width\":9");
+    save(&folder, "other.json", other.as_bytes());
+    report(&folder, "new.md", &[]).assert_fails(BAD_FILE, &["other.json", "different models"]);
+    save(
+        &folder,
+        "other.json",
+        b"{\"device\": \"x\", \"targets\": []}",
+    );
+    report(&folder, "new.md", &[]).assert_fails(BAD_FILE, &["other.json", "missing field"]);
+    assert!(!folder.path().join("new.md").exists());
+}
+
+#[test]
+fn pictures_that_cannot_be_written_are_refused_before_the_report() {
+    let folder = folder();
+    measured(&folder);
+    let file = save(&folder, "a file", b"");
+    for place in [file.clone(), file.join("inside")] {
+        report(&folder, "new.md", &["--plot", argument(&place)])
+            .assert_fails(PATH, &["a file", "--plot"]);
+    }
+    assert!(!folder.path().join("new.md").exists());
+}
+
+#[test]
 fn a_report_measures_nothing() {
     let folder = folder();
     report(&folder, "new.md", &["--prefill", "5"]).assert_fails(USAGE, &["--report", "--prefill"]);
+    report(&folder, "new.md", &["--check"]).assert_fails(USAGE, &["--report", "--check"]);
     report(&folder, "new.md", &["--precision", "fast"])
         .assert_fails(USAGE, &["--report", "--precision"]);
     run(&["bench", "--results", "x"]).assert_fails(USAGE, &["--report"]);

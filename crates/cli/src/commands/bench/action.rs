@@ -133,6 +133,7 @@ fn set_slots(batch: &mut dyn Batch, slots: usize, state: Option<&State>) -> Resu
     Ok((1..slots).try_for_each(|slot| batch.copy_state(0, slot))?)
 }
 
+/// Ends what is going on if Ctrl-C was pressed.
 pub(super) fn stop_if_interrupted() -> Result<(), Failure> {
     match interrupt::watch().load(Ordering::Relaxed) {
         true => Err(Failure::Interrupted),

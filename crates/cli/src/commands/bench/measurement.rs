@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 use thalweg_bench::{Case, Load, Report, host_memory, interleave};
 
 use super::Args;
+use super::check;
 use super::former::Former;
 use super::plan::{Place, Plan, Sequences};
 use super::station::Station;
@@ -66,7 +67,7 @@ impl<'a> Measurement<'a> {
     }
 
     fn measure(&mut self) -> Result<(), Failure> {
-        if self.plan.places.is_empty() {
+        if self.plan.places.is_empty() && !self.args.check {
             return Ok(());
         }
         let shared = self.load()?;
@@ -75,6 +76,9 @@ impl<'a> Measurement<'a> {
             former.check(self.report)?;
         }
         let weights_bytes = self.compute.device_bytes();
+        if self.args.check {
+            self.check(&shared)?;
+        }
         for places in self.plan.places.chunks(PLACES_AT_ONCE) {
             self.measure_places(&shared, places, weights_bytes)?;
         }
@@ -104,6 +108,18 @@ impl<'a> Measurement<'a> {
             self.report.tuned |= compute.check_sizes(shared, chunk_size, block_size)?;
         }
         Ok(())
+    }
+
+    /// Finds out whether results are what they should be. What is wrong is in the report, too.
+    fn check(&mut self, shared: &SharedModel) -> Result<(), Failure> {
+        let (compute, device) = (self.compute, &self.report.device);
+        let activations = &self.args.activations;
+        let check = self
+            .bar
+            .suspend(|| check::run(compute, shared, self.plan, activations, device))?;
+        let failure = check::failure(&check, &self.report.device);
+        self.report.check = Some(check);
+        failure.map_or(Ok(()), Err)
     }
 
     fn measure_places(

@@ -39,6 +39,22 @@ pub(super) struct Trial {
     pub(super) depth: usize,
 }
 
+impl Place {
+    /// The most tokens of a prompt that is read there.
+    pub(super) fn longest_prompt(&self) -> usize {
+        let prompts = self
+            .trials
+            .iter()
+            .filter(|trial| trial.task == Task::Prefill);
+        prompts.map(|trial| trial.tokens).max().unwrap_or(0)
+    }
+
+    /// How many sequences its tests have.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.trials.iter().map(|trial| trial.sequences)
+    }
+}
+
 impl Plan {
     /// Every combination of the lists, with those block sizes that matter.
     pub(super) fn new(args: &Args, block_sizes: &[u32]) -> Result<Plan, Failure> {
@@ -48,7 +64,7 @@ impl Plan {
             let message = "--parallel decodes as many tokens as --decode says, which is 0; expected 1 at least";
             return Err(Failure::Usage(message.to_owned()));
         }
-        if prefill.is_empty() && decode.is_empty() && !args.limits {
+        if prefill.is_empty() && decode.is_empty() && !args.limits && !args.check {
             let message = "--prefill and --decode are both 0, expected something to measure; give one of them";
             return Err(Failure::Usage(message.to_owned()));
         }
