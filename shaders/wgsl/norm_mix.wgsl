@@ -3,6 +3,9 @@ enable f16;
 {% endif %}
 // Layer norm, then token shift: {{ mixes }} mixtures of each normed row with its predecessor in its sequence. Twins: twins::layer_norm,
 // twins::token_shift.
+{% if parts > 0 %}
+// To each row the sum of {{ parts }} parts of a product is added first. No other row is of the same sequence.
+{% endif %}
 {% if guessed %}
 // The rows are guesses: none becomes a sequence's shift, each is noted in a log.
 {% endif %}
@@ -15,6 +18,8 @@ struct Params {
     mix_stride: u32,  // vec4s from a mixture of the first row to the next one
     shift: u32,       // first vec4 of the layer in the shifts of a slot
     slot_stride: u32, // vec4s from the shifts of a slot to those of the next
+    part_stride: u32, // vec4s from part to part
+    part_scale: f32,  // what their sum is divided by
 }
 
 const WIDTH = {{ width }}u; // vec4s of a row
@@ -22,7 +27,7 @@ const WORKGROUP = {{ workgroup }}u;
 
 @group(0) @binding(1) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>; // [rows, width]
+@group(0) @binding(3) var<storage, {{ "read_write" if parts > 0 else "read" }}> x: array<vec4<f32>>; // [rows, width]
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<{{ output }}>>; // [mixes, rows, width]
 @group(0) @binding(5) var<storage, {{ "read" if guessed else "read_write" }}> shifts: array<vec4<f32>>; // [slots, layers, width]: the normed row before the first
 {% include "links.wgsl" %}
@@ -30,6 +35,9 @@ const WORKGROUP = {{ workgroup }}u;
 {% if guessed %}
 @group(0) @binding(7) var<storage, read> due: array<vec4<f32>>; // [rows, layers, width]: the log of the run before
 @group(0) @binding(8) var<storage, read_write> noted: array<vec4<f32>>; // [rows, layers, width]: that of this run
+{% endif %}
+{% if parts > 0 %}
+@group(0) @binding(7) var<storage, read> product: array<vec4<f32>>; // [parts, rows, width]
 {% endif %}
 
 {% include "workgroup_sums.wgsl" %}
@@ -45,7 +53,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let link = links[row];
     let first = row * WIDTH;
+    {% if parts == 0 %}
     let other = link.other * WIDTH;
+    {% endif %}
     let shift = link.slot * params.slot_stride + params.shift;
     let begins = link.slot != NO_SLOT;
     {% if guessed %}
@@ -59,7 +69,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     {% for l in range(loads) %}
     let i{{ l }} = {% if may_repeat(l) %}min(local + {{ l * workgroup }}u, WIDTH - 1u){% else %}local + {{ l * workgroup }}u{% endif %};
     var now{{ l }} = x[first + i{{ l }}];
+    {% if parts == 0 %}
     var before{{ l }} = x[other + i{{ l }}];
+    {% endif %}
+    {% for part in range(parts) %}
+    let part{{ part }}_{{ l }} = product[{{ part }}u * params.part_stride + first + i{{ l }}];
+    {% endfor %}
     {% endfor %}
     {% for l in range(loads) %}
     let weight{{ l }} = vectors[params.weight + i{{ l }}];
@@ -83,6 +98,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         {% endfor %}
     }
 
+    {% if parts > 0 %}
+    {% for l in range(loads) %}
+    now{{ l }} += (part0_{{ l }}{% for part in range(1, parts) %} + part{{ part }}_{{ l }}{% endfor %}) / params.part_scale;
+    let stream{{ l }} = now{{ l }};
+    var before{{ l }} = now{{ l }}; // the sequence's last row is its only one
+    {% endfor %}
+    {% endif %}
     var sums = vec2<f32>();
     {% for l in range(loads) %}
     sums += {% if may_repeat(l) %}select(vec2<f32>(), {% endif %}vec2<f32>(total(now{{ l }}), total(before{{ l }})){% if may_repeat(l) %}, local + {{ l * workgroup }}u < WIDTH){% endif %};
@@ -98,6 +120,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let scale = 1.0 / sqrt(variance + params.epsilon);
 
     {% for l in range(loads) %}
+    {% if parts > 0 %}
+    x[first + i{{ l }}] = stream{{ l }}; // which all have read by now, those who repeat a column, too
+    {% endif %}
     now{{ l }} = now{{ l }} * scale.x * weight{{ l }} + bias{{ l }};
     before{{ l }} = before{{ l }} * scale.y * weight{{ l }} + bias{{ l }};
     {% if guessed %}

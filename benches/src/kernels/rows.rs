@@ -2,7 +2,8 @@
 
 use thalweg_gpu::{Work, Workgroups};
 use thalweg_shaders::kernels::{
-    Embedding, EmbeddingParams, LayerNorm, LayerNormParams, NormMix, NormMixParams, Number,
+    Embedding, EmbeddingParams, LayerNorm, LayerNormParams, NormMix, NormMixParams, NormRows,
+    Number,
 };
 use thalweg_shaders::{Encoding, Error, VEC4_BYTES};
 
@@ -126,7 +127,7 @@ pub(super) fn norm_mix(shapes: &Shapes) -> Result<Vec<Case>, Error> {
                         width: shapes.width as u32 / 4,
                         mixes,
                         output,
-                        guessed: false,
+                        rows: NormRows::Any,
                     },
                     shapes.width,
                     tokens,
@@ -148,7 +149,9 @@ fn norm_mix_case(kernel: NormMix, width: usize, tokens: usize) -> Result<Case, E
         mix_stride: numbers as u32 / 4,
         shift: 0,
         slot_stride: width as u32 / 4,
-        padding: 0,
+        part_stride: 0,
+        part_scale: 1.0,
+        padding: [0; 3],
     };
     Ok(Case {
         group: "norm_mix",

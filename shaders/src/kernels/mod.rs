@@ -33,7 +33,7 @@ pub use fused_matvec::{FusedInput, FusedMatrix, FusedMatvec, NormParams, ROUNDED
 pub use layer_norm::{LayerNorm, LayerNormParams};
 pub use matmul_coop::{CoopTile, MatmulCoop};
 pub use matmul_dot4::MatmulDot4;
-pub use norm_mix::{NormMix, NormMixParams};
+pub use norm_mix::{NormMix, NormMixParams, NormRows};
 pub use probe::{
     ProbeCoop, ProbeCoopParams, ProbeFma, ProbeFmaParams, ProbeRead, ProbeReadParams, ProbeStep,
     probes,
@@ -194,12 +194,16 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         kernels.push(LayerNorm { picked, output }.kernel()?);
         kernels.push(AddParts { parts: 5, output }.kernel()?);
         for mixes in NormMix::MIXES {
-            for guessed in [false, true] {
+            for rows in [
+                NormRows::Any,
+                NormRows::Guessed,
+                NormRows::Single { parts: 5 },
+            ] {
                 let norm_mix = NormMix {
                     width: 320,
                     mixes,
                     output,
-                    guessed,
+                    rows,
                 };
                 kernels.push(norm_mix.kernel()?);
             }

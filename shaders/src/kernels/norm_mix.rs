@@ -10,7 +10,7 @@ use crate::Error;
 /// Layer norm and token shift. Bindings: rows, params, vectors, x `[tokens, width]`, out `[mixes, tokens, width]`,
 /// shifts `[slots, layers, width]`: for each sequence the normed row before its first, which its last one replaces;
 /// links `[tokens]`, each a [`Link`](super::Link). Of guesses besides: the log of the run before and that of this one, each `[tokens,
-/// layers, width]`.
+/// layers, width]`. Of single rows besides: `[parts, tokens, width]`, and x is written, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NormMix {
     /// vec4s of a row.
@@ -19,8 +19,23 @@ pub struct NormMix {
     pub mixes: u32,
     /// What they are stored as.
     pub output: Number,
-    /// Whether the rows are guesses, whose normed rows a log notes, and which leave the shifts as they are.
-    pub guessed: bool,
+    /// What the rows are to their sequences.
+    pub rows: NormRows,
+}
+
+/// What the rows of a [`NormMix`] are to their sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NormRows {
+    /// Chunks and single tokens.
+    Any,
+    /// Guesses, whose normed rows a log notes, and which leave the shifts as they are.
+    Guessed,
+    /// Single tokens, one a sequence. To each, parts of a product are added first; nothing else looks at the row, so that it can be
+    /// written where it stands.
+    Single {
+        /// How many parts.
+        parts: u32,
+    },
 }
 
 /// Parameters of [`NormMix`].
@@ -41,8 +56,12 @@ pub struct NormMixParams {
     pub shift: u32,
     /// vec4s from the shifts of a slot to those of the next.
     pub slot_stride: u32,
-    /// Nothing.
-    pub padding: u32,
+    /// vec4s from part to part, with [`NormRows::Single`].
+    pub part_stride: u32,
+    /// What the parts' sum is divided by.
+    pub part_scale: f32,
+    /// Uniform structs are whole vec4s.
+    pub padding: [u32; 3],
 }
 
 const WORKGROUP: u32 = 256;
@@ -61,20 +80,27 @@ impl NormMix {
             width,
             mixes,
             output,
-            guessed,
+            rows,
         } = *self;
-        let kind = if guessed { ".guessed" } else { "" };
+        let (kind, parts) = match rows {
+            NormRows::Any => (String::new(), 0),
+            NormRows::Guessed => (".guessed".to_owned(), 0),
+            NormRows::Single { parts } => (format!(".after{parts}"), parts),
+        };
+        let guessed = rows == NormRows::Guessed;
         let name = format!("norm_mix.{mixes}.{width}.{}{kind}", output.name());
-        let values =
-            context! { width, workgroup => WORKGROUP, mixes, output => output.name(), guessed };
+        let values = context! { width, workgroup => WORKGROUP, mixes, output => output.name(), guessed, parts };
         Ok(Kernel {
             variant: output.variant(),
             wgsl: render(&name, "norm_mix.wgsl", values)?,
-            bindings: match guessed {
-                true => &[
+            bindings: match rows {
+                NormRows::Any => &[Read, Uniform, Read, Read, ReadWrite, ReadWrite, Read],
+                NormRows::Guessed => &[
                     Read, Uniform, Read, Read, ReadWrite, Read, Read, Read, ReadWrite,
                 ],
-                false => &[Read, Uniform, Read, Read, ReadWrite, ReadWrite, Read],
+                NormRows::Single { .. } => &[
+                    Read, Uniform, Read, ReadWrite, ReadWrite, ReadWrite, Read, Read,
+                ],
             },
             constants: vec![],
             workgroup_size: [WORKGROUP, 1, 1],

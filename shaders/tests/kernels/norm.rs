@@ -4,7 +4,7 @@ use bytemuck::bytes_of;
 use half::f16;
 use thalweg_gpu::{Binding, Workgroups};
 use thalweg_shaders::kernels::{
-    LayerNorm, LayerNormParams, Link, NO_SLOT, NormMix, NormMixParams, Number,
+    LayerNorm, LayerNormParams, Link, NO_SLOT, NormMix, NormMixParams, NormRows, Number,
 };
 use thalweg_shaders::twins;
 
@@ -108,12 +108,12 @@ const SLOTS: usize = 5;
 fn norm_mix_is_its_twins_and_hands_the_last_rows_on() {
     for (sequences, (_, width)) in MIXTURES.into_iter().zip(SHAPES) {
         for (mixes, output) in [(1, Number::F32), (6, Number::F32), (6, Number::F16)] {
-            for guessed in [false, true] {
+            for rows in [NormRows::Any, NormRows::Guessed] {
                 let kernel = NormMix {
                     width: width as u32 / 4,
                     mixes,
                     output,
-                    guessed,
+                    rows,
                 };
                 norm_mix(sequences, width, kernel);
             }
@@ -121,12 +121,42 @@ fn norm_mix_is_its_twins_and_hands_the_last_rows_on() {
     }
 }
 
+#[test]
+fn parts_are_added_to_single_rows_before_the_norm() {
+    let sequences = [(1, 4), (1, 0), (1, 3), (1, 1)];
+    for (width, mixes, parts, output) in [
+        (64, 1, 2, Number::F32),
+        (1088, 6, 3, Number::F32),
+        (2560, 6, 10, Number::F16),
+    ] {
+        let kernel = NormMix {
+            width: width as u32 / 4,
+            mixes,
+            output,
+            rows: NormRows::Single { parts },
+        };
+        norm_mix(&sequences, width, kernel);
+    }
+}
+
+/// What the parts' sum is divided by.
+const PART_SCALE: f32 = 0.0625;
+
 /// In the second of three layers.
 fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
     const LAYERS: usize = 3;
     let count: usize = sequences.iter().map(|(count, _)| count).sum();
     let mut noise = Noise::new(width as u64 + 1);
-    let x = noise.between(-3.0, 5.0, count * width);
+    let mut x = noise.between(-3.0, 5.0, count * width);
+    let x_before = buffer(&x);
+    let parts = match kernel.rows {
+        NormRows::Single { parts } => noise.numbers(parts as usize * (count + 1) * width),
+        NormRows::Any | NormRows::Guessed => Vec::new(),
+    };
+    for (i, x) in x.iter_mut().enumerate() {
+        let sum: f32 = parts.iter().skip(i).step_by((count + 1) * width).sum();
+        *x += sum / PART_SCALE;
+    }
     let vectors = vectors(&mut noise, width);
     let mixes = noise.between(0.0, 1.0, kernel.mixes as usize * width);
     let before = noise.numbers(SLOTS * LAYERS * width);
@@ -148,11 +178,14 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
         mix_stride: capacity as u32 * quarter,
         shift: quarter,
         slot_stride: LAYERS as u32 * quarter,
-        padding: 0,
+        part_stride: (count as u32 + 1) * quarter,
+        part_scale: PART_SCALE,
+        padding: [0; 3],
     };
     // Of guesses, every other sequence goes on from the log of the run before: from the row that has the slot's number.
     let due = noise.numbers(SLOTS * LAYERS * width);
-    let is_due = |slot: u32| kernel.guessed && slot % 2 == 1;
+    let guessed = kernel.rows == NormRows::Guessed;
+    let is_due = |slot: u32| guessed && slot % 2 == 1;
     let mut links = links(sequences);
     for link in links.iter_mut().filter(|link| link.slot != NO_SLOT) {
         if is_due(link.slot) {
@@ -163,7 +196,7 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
     let inputs = [
         rows(count, 0),
         buffer(&[vectors, mixes.clone()].concat()),
-        buffer(&x),
+        x_before,
         buffer(&links),
         buffer(&due),
     ];
@@ -176,8 +209,11 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
         Binding::Buffer(&shifts),
         Binding::Buffer(&inputs[3]),
     ];
-    if kernel.guessed {
-        bindings.extend([&inputs[4], &noted].map(Binding::Buffer));
+    let product = buffer(&[&parts[..], &[0.0; 4]].concat());
+    match kernel.rows {
+        NormRows::Any => {}
+        NormRows::Guessed => bindings.extend([&inputs[4], &noted].map(Binding::Buffer)),
+        NormRows::Single { .. } => bindings.push(Binding::Buffer(&product)),
     }
     let grid = Workgroups::Grid(kernel.workgroups(count as u32 + 5));
     run(&kernel.kernel().unwrap(), &bindings, grid);
@@ -200,7 +236,7 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
             let found = &found[(index * capacity + first) * width..][..count * width];
             assert_close(found, &expected, tolerance, &what);
         }
-        if kernel.guessed {
+        if guessed {
             for (row, normed) in of_sequence.chunks(width).enumerate() {
                 let at = ((first + row) * LAYERS + 1) * width;
                 noted_after[at..at + width].copy_from_slice(normed);
@@ -210,6 +246,7 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
         }
         first += count;
     }
+    assert_close(&read(&inputs[2]), &x, 1e-6, &what);
     assert_close(&read(&shifts), &shifts_after, 1e-6, &what);
     assert_close(&read(&noted), &noted_after, 1e-6, &what);
 }

@@ -4,12 +4,14 @@
 
 use bytemuck::bytes_of;
 use thalweg_gpu::{Binding, Buffer, Workgroups};
-use thalweg_shaders::kernels::{Epilogue, HIDDEN_SCALE, NormMix, NormMixParams, Number, Slot};
+use thalweg_shaders::kernels::{
+    Epilogue, HIDDEN_SCALE, NormMix, NormMixParams, NormRows, Number, Slot,
+};
 
 use super::activations::{Activations, Pair, padded};
 use super::arrangement::Sequences;
 use super::log::Noting;
-use super::products::{Operands, Product, Rows};
+use super::products::{Operands, Pending, Product, Rows};
 use super::recorder::{Operation, Recorder};
 use super::states::{Branch, DeviceStates};
 use super::weights::{Layer, Vector};
@@ -35,23 +37,80 @@ pub(super) enum Reading<'a> {
     Guesses(Noting<'a>),
 }
 
-impl LayerStep<'_> {
-    /// Adds time mixing to the residual stream.
-    pub(super) fn time_mix(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        self.time_mix_branch(recorder)?;
-        self.time_mix_output(recorder, &self.buffers.x)
+impl Reading<'_> {
+    /// Whether every sequence has one token, which is read for good.
+    pub(super) fn is_single(self) -> bool {
+        matches!(self, Reading::Tokens(Sequences { longer: 0, .. }))
     }
+}
 
-    /// Adds channel mixing to the residual stream.
-    pub(super) fn channel_mix(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
-        self.channel_mix_branch(recorder)?;
-        self.channel_mix_output(recorder, &self.buffers.x)
+/// The last product of a branch.
+struct LastProduct<'a> {
+    product: Product<'a>,
+    input: &'a Buffer,
+    /// What its input was multiplied by, and it is divided by.
+    scale: f32,
+}
+
+impl<'a> LastProduct<'a> {
+    /// As it is added to a residual stream.
+    fn product(&self) -> Product<'a> {
+        let epilogue = match self.scale {
+            1.0 => Epilogue::Add,
+            _ => Epilogue::AddUnscaled,
+        };
+        Product {
+            epilogue,
+            ..self.product
+        }
+    }
+}
+
+/// The last product of a branch, left in parts for the norm that comes next, which adds it to the residual stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PendingBranch {
+    product: Pending,
+    /// What it is to be divided by.
+    scale: f32,
+}
+
+impl LayerStep<'_> {
+    /// Adds time mixing and channel mixing to the residual stream.
+    ///
+    /// `before` is what the layer before has left to be added to it first. If this one `leaves` its own so, that is returned. Both
+    /// are for steps of [single tokens](Reading::is_single) alone.
+    pub(super) fn mix(
+        &self,
+        recorder: &mut Recorder<'_>,
+        before: Option<PendingBranch>,
+        leaves: bool,
+    ) -> Result<Option<PendingBranch>, Error> {
+        let x = &self.buffers.x;
+        self.time_mix_branch(recorder, before)?;
+        let between = match self.reading.is_single() {
+            true => self.pending(recorder, self.time_mix_last(), x)?,
+            false => {
+                self.time_mix_output(recorder, x)?;
+                None
+            }
+        };
+        self.channel_mix_branch(recorder, between)?;
+        if leaves {
+            return self.pending(recorder, self.channel_mix_last(recorder), x);
+        }
+        self.channel_mix_output(recorder, x)?;
+        Ok(None)
     }
 
     /// Time mixing up to its last product.
-    pub(super) fn time_mix_branch(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+    pub(super) fn time_mix_branch(
+        &self,
+        recorder: &mut Recorder<'_>,
+        before: Option<PendingBranch>,
+    ) -> Result<(), Error> {
         let norm = [Vector::AttNormWeight, Vector::AttNormBias];
-        self.norm_mix(recorder, norm, &Vector::ATT_MIXES, Branch::TimeMix)?;
+        let mixes = &Vector::ATT_MIXES;
+        self.norm_mix(recorder, norm, mixes, Branch::TimeMix, before)?;
         self.projections(recorder)?;
         self.low_rank_products(recorder)?;
         self.recurrence(recorder)
@@ -63,15 +122,27 @@ impl LayerStep<'_> {
         recorder: &mut Recorder<'_>,
         out: &Buffer,
     ) -> Result<(), Error> {
-        let product = Product::new(&self.weights.output, self.width_rows(), self.width_rows());
-        self.branch_output(recorder, product, &self.buffers.gated, 1.0, out)
+        self.output(recorder, self.time_mix_last(), out)
+    }
+
+    fn time_mix_last(&self) -> LastProduct<'_> {
+        LastProduct {
+            product: Product::new(&self.weights.output, self.width_rows(), self.width_rows()),
+            input: &self.buffers.gated,
+            scale: 1.0,
+        }
     }
 
     /// Channel mixing up to its last product.
-    pub(super) fn channel_mix_branch(&self, recorder: &mut Recorder<'_>) -> Result<(), Error> {
+    pub(super) fn channel_mix_branch(
+        &self,
+        recorder: &mut Recorder<'_>,
+        before: Option<PendingBranch>,
+    ) -> Result<(), Error> {
         let buffers = self.buffers;
         let norm = [Vector::FfnNormWeight, Vector::FfnNormBias];
-        self.norm_mix(recorder, norm, &[Vector::MixFfn], Branch::ChannelMix)?;
+        let mixes = &[Vector::MixFfn];
+        self.norm_mix(recorder, norm, mixes, Branch::ChannelMix, before)?;
         let key = Product {
             epilogue: Epilogue::ReluSquared,
             ..Product::new(&self.weights.ffn_key, self.mixture(0), self.ffn_rows())
@@ -87,42 +158,57 @@ impl LayerStep<'_> {
         recorder: &mut Recorder<'_>,
         out: &Buffer,
     ) -> Result<(), Error> {
-        let product = Product::new(&self.weights.ffn_value, self.ffn_rows(), self.width_rows());
-        // Squared relus that are stored as f16 are scaled.
-        let scale = match recorder.shape.operand() {
-            Number::F16 => 1.0 / HIDDEN_SCALE,
-            Number::F32 => 1.0,
-        };
-        self.branch_output(recorder, product, &self.buffers.ffn_hidden, scale, out)
+        self.output(recorder, self.channel_mix_last(recorder), out)
     }
 
-    /// A branch's last product, `scale` times what the matrix gives, added to `out`.
-    fn branch_output(
+    fn channel_mix_last(&self, recorder: &Recorder<'_>) -> LastProduct<'_> {
+        LastProduct {
+            product: Product::new(&self.weights.ffn_value, self.ffn_rows(), self.width_rows()),
+            input: &self.buffers.ffn_hidden,
+            // Squared relus that are stored as f16 are scaled.
+            scale: match recorder.shape.operand() {
+                Number::F16 => HIDDEN_SCALE,
+                Number::F32 => 1.0,
+            },
+        }
+    }
+
+    /// A branch's last product, added to `out`.
+    fn output(
         &self,
         recorder: &mut Recorder<'_>,
-        product: Product<'_>,
-        input: &Buffer,
-        scale: f32,
+        last: LastProduct<'_>,
         out: &Buffer,
     ) -> Result<(), Error> {
-        let epilogue = match scale {
-            1.0 => Epilogue::Add,
-            _ => Epilogue::AddUnscaled,
-        };
-        let product = Product {
-            epilogue,
-            ..product
-        };
-        recorder.products(self.operands(input, out, Number::F32), &[product])
+        recorder.products(
+            self.operands(last.input, out, Number::F32),
+            &[last.product()],
+        )
     }
 
-    /// Norms x and mixes every row with its predecessor, once for each of `mixes`.
+    /// Likewise, but left in parts where it is made in parts.
+    fn pending(
+        &self,
+        recorder: &mut Recorder<'_>,
+        last: LastProduct<'_>,
+        out: &Buffer,
+    ) -> Result<Option<PendingBranch>, Error> {
+        let operands = self.operands(last.input, out, Number::F32);
+        let pending = recorder.pending_product(operands, last.product())?;
+        Ok(pending.map(|product| PendingBranch {
+            product,
+            scale: last.scale,
+        }))
+    }
+
+    /// Norms x, to which `before` is added, and mixes every row with its predecessor, once for each of `mixes`.
     fn norm_mix(
         &self,
         recorder: &mut Recorder<'_>,
         [weight, bias]: [Vector; 2],
         mixes: &[Vector],
         branch: Branch,
+        before: Option<PendingBranch>,
     ) -> Result<(), Error> {
         let width = self.hp.width as u32 / 4;
         let params = NormMixParams {
@@ -133,7 +219,9 @@ impl LayerStep<'_> {
             mix_stride: self.buffers.capacity as u32 * width,
             shift: self.index as u32 * width,
             slot_stride: self.hp.layers as u32 * width,
-            padding: 0,
+            part_stride: before.map_or(0, |before| before.product.part_stride),
+            part_scale: before.map_or(1.0, |before| before.scale),
+            padding: [0; 3],
         };
         let mut bindings = vec![
             self.buffers.rows(),
@@ -147,11 +235,20 @@ impl LayerStep<'_> {
         if let Reading::Guesses(noting) = &self.reading {
             bindings.extend(noting.shifts(branch));
         }
+        if before.is_some() {
+            bindings.push(Binding::Buffer(&self.buffers.parts));
+        }
         let kernel = NormMix {
             width,
             mixes: mixes.len() as u32,
             output: recorder.shape.operand(),
-            guessed: matches!(self.reading, Reading::Guesses(_)),
+            rows: match (before, &self.reading) {
+                (Some(before), _) => NormRows::Single {
+                    parts: before.product.parts,
+                },
+                (None, Reading::Tokens(_)) => NormRows::Any,
+                (None, Reading::Guesses(_)) => NormRows::Guessed,
+            },
         };
         let workgroups = kernel.workgroups(recorder.shape.tokens());
         let work = recorder.row_work(self.hp.width * (1 + mixes.len()));

@@ -221,10 +221,12 @@ impl GpuBatch {
         recorder: &mut Recorder<'_>,
         reading: Reading<'_>,
     ) -> Result<(), Error> {
-        for index in 0..self.model.hp.layers {
+        let layers = self.model.hp.layers;
+        let mut pending = None;
+        for index in 0..layers {
             let step = self.layer_step(index, reading);
-            step.time_mix(recorder)?;
-            step.channel_mix(recorder)?;
+            let leaves = reading.is_single() && index + 1 < layers;
+            pending = step.mix(recorder, pending, leaves)?;
         }
         Ok(())
     }

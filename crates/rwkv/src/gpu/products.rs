@@ -81,6 +81,14 @@ pub(super) struct Operands<'a> {
     pub(super) parts: &'a Buffer,
 }
 
+/// A product that lies in parts, `[parts, tokens, rows]`, to be added up by whoever reads it next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    pub(super) parts: u32,
+    /// vec4s from part to part.
+    pub(super) part_stride: u32,
+}
+
 /// Jobs that one dispatch can do.
 struct Group {
     encoding: Encoding,
@@ -90,6 +98,40 @@ struct Group {
     jobs: Vec<(u64, Job)>,
 }
 
+impl Group {
+    /// The jobs, which know where their matrices are in the group's binding.
+    fn placed(&self) -> Vec<Job> {
+        let placed = |(offset, job): &(u64, Job)| {
+            let weights = ((offset - self.range.offset) / VEC4_BYTES as u64) as u32;
+            Job { weights, ..*job }
+        };
+        self.jobs.iter().map(placed).collect()
+    }
+
+    fn bindings<'b>(&self, operands: Operands<'b>, jobs: Binding<'b>) -> [Binding<'b>; 6] {
+        [
+            operands.rows,
+            jobs,
+            operands.vectors,
+            operands.storage.binding(&self.range),
+            Binding::Buffer(operands.input),
+            Binding::Buffer(operands.output),
+        ]
+    }
+}
+
+/// The products in as few dispatches as possible.
+fn groups(operands: Operands<'_>, products: &[Product<'_>]) -> Vec<Group> {
+    let limit = operands.storage.largest_binding;
+    let mut groups: Vec<Group> = Vec::new();
+    for product in products {
+        for part in &product.matrix.parts {
+            add(&mut groups, product, part, limit);
+        }
+    }
+    groups
+}
+
 impl Recorder<'_> {
     /// Adds the products, which must not depend on one another.
     pub(super) fn products(
@@ -97,95 +139,97 @@ impl Recorder<'_> {
         operands: Operands<'_>,
         products: &[Product<'_>],
     ) -> Result<(), Error> {
-        let limit = operands.storage.largest_binding;
-        let mut groups: Vec<Group> = Vec::new();
-        for product in products {
-            for part in &product.matrix.parts {
-                add(&mut groups, product, part, limit);
-            }
-        }
-        groups
-            .into_iter()
+        groups(operands, products)
+            .iter()
             .try_for_each(|group| self.product_group(operands, group))
     }
 
-    fn product_group(&mut self, operands: Operands<'_>, group: Group) -> Result<(), Error> {
-        let Group {
-            encoding,
-            lanes,
-            range,
-            jobs,
-        } = group;
-        let placed = |(offset, job): &(u64, Job)| {
-            let weights = ((offset - range.offset) / VEC4_BYTES as u64) as u32;
-            Job { weights, ..*job }
-        };
-        let jobs: Vec<Job> = jobs.iter().map(placed).collect();
-        let padded = pad_jobs(&jobs);
-        let bindings = [
-            operands.rows,
-            Binding::Uniform(bytes_of(&padded)),
-            operands.vectors,
-            operands.storage.binding(&range),
-            Binding::Buffer(operands.input),
-            Binding::Buffer(operands.output),
-        ];
-        let work = product_work(&jobs, self.shape.tokens());
-        match self.parts(encoding, &jobs) {
-            1 => {
-                let kernel = (encoding, lanes, operands.stored_as);
-                let (operation, workgroups) = self.product_operation(kernel, &jobs);
-                self.dispatch(operation, &bindings, workgroups, work)
-            }
-            parts => self.product_in_parts(operands, &jobs, bindings, (encoding, lanes), parts),
-        }
-    }
-
-    /// Computes products in parts, each over some of the columns, and then adds these up.
-    fn product_in_parts(
+    /// Adds the product. If that is made in parts, they are left as they are, and nothing becomes of the epilogue.
+    pub(super) fn pending_product(
         &mut self,
         operands: Operands<'_>,
-        jobs: &[Job],
-        bindings: [Binding<'_>; 6],
-        (encoding, lanes): (Encoding, u32),
+        product: Product<'_>,
+    ) -> Result<Option<Pending>, Error> {
+        let groups = groups(operands, &[product]);
+        if let [group] = &groups[..]
+            && let [job] = group.placed()[..]
+            && let parts @ 2.. = self.parts(group.encoding, &[job])
+        {
+            self.partial_products(operands, group, parts)?;
+            let part_stride = self.shape.tokens() * job.rows / 4;
+            return Ok(Some(Pending { parts, part_stride }));
+        }
+        let made = groups
+            .iter()
+            .try_for_each(|group| self.product_group(operands, group));
+        made.map(|()| None)
+    }
+
+    fn product_group(&mut self, operands: Operands<'_>, group: &Group) -> Result<(), Error> {
+        let jobs = group.placed();
+        let parts = self.parts(group.encoding, &jobs);
+        if parts > 1 {
+            self.partial_products(operands, group, parts)?;
+            return self.add_parts(operands, &jobs, parts);
+        }
+        let padded = pad_jobs(&jobs);
+        let bindings = group.bindings(operands, Binding::Uniform(bytes_of(&padded)));
+        let kernel = (group.encoding, group.lanes, operands.stored_as);
+        let (operation, workgroups) = self.product_operation(kernel, &jobs);
+        let work = product_work(&jobs, self.shape.tokens());
+        self.dispatch(operation, &bindings, workgroups, work)
+    }
+
+    /// Computes products in parts, each over some of the columns: `[parts, jobs, tokens, rows]`.
+    fn partial_products(
+        &mut self,
+        operands: Operands<'_>,
+        group: &Group,
         parts: u32,
     ) -> Result<(), Error> {
         let tokens = self.shape.tokens();
+        let jobs = group.placed();
         let all_rows: u32 = jobs.iter().map(|job| job.rows).sum();
         let mut first_row = 0;
         let mut partial = Vec::new();
-        let mut sums = Vec::new();
-        for job in jobs {
-            let output = tokens * first_row;
+        for job in &jobs {
             for part in 0..parts {
                 let spans = job.spans / parts;
                 let columns = (spans * part) as usize * SPAN;
                 partial.push(Job {
-                    weights: job.weights + (encoding.row_bytes(columns) / VEC4_BYTES) as u32,
+                    weights: job.weights + (group.encoding.row_bytes(columns) / VEC4_BYTES) as u32,
                     spans,
                     input: job.input + columns as u32 / 4,
-                    output: part * tokens * all_rows + output,
+                    output: tokens * (part * all_rows + first_row),
                     output_stride: job.rows,
                     epilogue: Epilogue::Store as u32,
                     ..*job
                 });
             }
-            sums.push(Job {
-                input: output,
-                input_stride: job.rows,
-                ..*job
-            });
             first_row += job.rows;
         }
         let padded = pad_jobs(&partial);
-        let mut partial_bindings = bindings;
-        partial_bindings[1] = Binding::Uniform(bytes_of(&padded));
-        partial_bindings[5] = Binding::Buffer(operands.parts);
-        let (operation, workgroups) =
-            self.product_operation((encoding, lanes, Number::F32), &partial);
-        let work = product_work(jobs, tokens);
-        self.dispatch(operation, &partial_bindings, workgroups, work)?;
+        let mut bindings = group.bindings(operands, Binding::Uniform(bytes_of(&padded)));
+        bindings[5] = Binding::Buffer(operands.parts);
+        let kernel = (group.encoding, group.lanes, Number::F32);
+        let (operation, workgroups) = self.product_operation(kernel, &partial);
+        let work = product_work(&jobs, tokens);
+        self.dispatch(operation, &bindings, workgroups, work)
+    }
 
+    /// Adds up what [`Self::partial_products`] has left.
+    fn add_parts(&mut self, operands: Operands<'_>, jobs: &[Job], parts: u32) -> Result<(), Error> {
+        let tokens = self.shape.tokens();
+        let mut all_rows = 0;
+        let mut sums = Vec::new();
+        for job in jobs {
+            sums.push(Job {
+                input: tokens * all_rows,
+                input_stride: job.rows,
+                ..*job
+            });
+            all_rows += job.rows;
+        }
         let padded = pad_jobs(&sums);
         let params = AddPartsParams {
             part_stride: tokens * all_rows,

@@ -56,7 +56,7 @@ impl GpuSession {
         taps.record("layer_input", &rows(&buffers.x, 0)?);
         self.tap_norm(step, tokens, Vector::AttNormWeight)?;
         taps.record("att_norm", &rows(&buffers.y, 0)?);
-        self.run_recorded(tokens, |recorder| step.time_mix_branch(recorder))?;
+        self.run_recorded(tokens, |recorder| step.time_mix_branch(recorder, None))?;
         for (name, slot) in [
             ("r", Slot::Receptance),
             ("w", Slot::Decay),
@@ -82,7 +82,7 @@ impl GpuSession {
 
         self.tap_norm(step, tokens, Vector::FfnNormWeight)?;
         taps.record("ffn_norm", &rows(&buffers.y, 0)?);
-        self.run_recorded(tokens, |recorder| step.channel_mix_branch(recorder))?;
+        self.run_recorded(tokens, |recorder| step.channel_mix_branch(recorder, None))?;
         self.model().context.clear(&buffers.y)?;
         self.run_recorded(tokens, |recorder| {
             step.channel_mix_output(recorder, &buffers.y)?;

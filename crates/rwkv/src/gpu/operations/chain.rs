@@ -3,8 +3,8 @@
 use bytemuck::{Zeroable, bytes_of};
 use thalweg_gpu::{Binding, Buffer, Work, Workgroups};
 use thalweg_shaders::kernels::{
-    AddParts, AddPartsParams, Epilogue, Job, NO_MIX, NormMix, NormMixParams, NormParams, Number,
-    Slot, TimeMixParams, Unfused, UnfusedOperation, UnfusedParams, pad_jobs,
+    AddParts, AddPartsParams, Epilogue, Job, NO_MIX, NormMix, NormMixParams, NormParams, NormRows,
+    Number, Slot, TimeMixParams, Unfused, UnfusedOperation, UnfusedParams, pad_jobs,
 };
 
 use super::super::activations::padded;
@@ -197,7 +197,9 @@ impl Chain<'_> {
             mix_stride: self.room.tokens as u32 * width,
             shift: 0,
             slot_stride: width,
-            padding: 0,
+            part_stride: 0,
+            part_scale: 1.0,
+            padding: [0; 3],
         };
         let bindings = [
             self.rows(),
@@ -212,7 +214,7 @@ impl Chain<'_> {
             width,
             mixes: MIXES,
             output: recorder.shape.operand(),
-            guessed: false,
+            rows: NormRows::Any,
         };
         let grid = Workgroups::Grid(kernel.workgroups(recorder.shape.tokens()));
         let work = recorder.row_work(self.sizes.hp.width * (1 + MIXES as usize));
