@@ -13,12 +13,13 @@ use super::plans::{Guessing, Step};
 use super::recorder::Recorder;
 use crate::{Batch, Chosen, Draft, Error, Next};
 
-/// The most guessed tokens that a run reads of a sequence: with the token before them as many rows as the smallest plan of tiles.
-const LONGEST_GUESS: usize = 15;
+/// The most guessed tokens that a run reads of a sequence: with the token before them as many rows as a plan has. On large devices
+/// so many take hardly longer than a few; how many are worth it is the engine's to find out.
+const LONGEST_GUESS: usize = 31;
 /// The most rows of a run, for they all have logits, and rows in the log.
 const MOST_ROWS: usize = 64;
 /// Rows that the log has room for at the least.
-const LEAST_ROWS: usize = 16;
+const LEAST_ROWS: usize = 1 + LONGEST_GUESS;
 
 impl GpuBatch {
     /// The most guessed tokens of a sequence that are read in one run.
