@@ -8,10 +8,11 @@
 const GROWTH: f64 = 1.05;
 /// Measurements that count: the average of so many, the latest counting most.
 const MEMORY: u32 = 8;
-/// The first measurements of a size do not count: they prepare the device, which has two kinds of plan for guesses.
-const PREPARING: u32 = 2;
 /// A measurement beyond so many times what was expected counts as that: something else held it up.
 const OUTLIER: f64 = 2.0;
+/// Of so many of the first measurements of a size such ones do not count at all: they prepare the device, which has two kinds of
+/// plan for guesses.
+const PREPARING: u32 = 2;
 /// Powers of two.
 const SIZES: usize = 24;
 
@@ -25,11 +26,13 @@ pub(crate) struct Costs {
 struct Cost {
     seconds: f64,
     measured: u32,
+    /// Measurements that did not count.
+    preparing: u32,
 }
 
 impl Cost {
     fn known(&self) -> Option<f64> {
-        (self.measured > PREPARING).then_some(self.seconds)
+        (self.measured > 0).then_some(self.seconds)
     }
 }
 
@@ -73,12 +76,14 @@ impl Costs {
     /// Learns from a measurement. Returns what of it counts: of one that prepares the device no more than was expected.
     pub(crate) fn learn(&mut self, rows: usize, seconds: f64, expected: f64) -> f64 {
         let cost = &mut self.sizes[size(rows)];
-        cost.measured = cost.measured.saturating_add(1);
-        let Some(counted) = cost.measured.checked_sub(PREPARING).filter(|n| *n > 0) else {
-            return seconds.clamp(0.0, expected);
-        };
+        let is_cold = seconds > OUTLIER * expected || expected.is_infinite();
+        if is_cold && cost.measured == 0 && cost.preparing < PREPARING {
+            cost.preparing += 1;
+            return expected.min(seconds);
+        }
         let counts = seconds.clamp(0.0, OUTLIER * expected);
-        cost.seconds += (counts - cost.seconds) / f64::from(counted.min(MEMORY));
+        cost.measured = cost.measured.saturating_add(1);
+        cost.seconds += (counts - cost.seconds) / f64::from(cost.measured.min(MEMORY));
         counts
     }
 
@@ -86,7 +91,8 @@ impl Costs {
     pub(crate) fn set(&mut self, rows: usize, seconds: f64) {
         self.sizes[size(rows)] = Cost {
             seconds,
-            measured: PREPARING + 1,
+            measured: 1,
+            preparing: 0,
         };
     }
 
