@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use serde_json::json;
-use thalweg_benches::figures::{SECTIONS, Subject, table};
+use thalweg_bench::Figures;
+use thalweg_benches::figures::{SECTIONS, Subject};
 use thalweg_gguf::GgufFile;
 use thalweg_gpu::{Backend, Context, DeviceRequest, DeviceSelector};
 use thalweg_rwkv::{
@@ -74,21 +74,16 @@ fn main() -> Result<()> {
             figures.extend(measure(&subject).with_context(|| format!("measuring: {name}"))?);
         }
     }
-    let file = args.model.file_name().unwrap_or_default();
-    let (file, command) = (file.to_string_lossy(), command());
+    let model = args.model.file_name().unwrap_or_default();
+    let figures = Figures {
+        command: command(),
+        device,
+        model: model.to_string_lossy().into_owned(),
+        figures,
+    };
     match args.json {
-        true => {
-            let result = json!({
-                "kind": "engine-figures",
-                "command": command,
-                "device": device,
-                "model": file,
-                "samples": args.samples,
-                "figures": figures,
-            });
-            println!("{result:#}");
-        }
-        false => println!("{file} on {device}: `{command}`\n\n{}", table(&figures)),
+        true => println!("{}", figures.to_json()?),
+        false => println!("{}", figures.to_markdown()),
     }
     Ok(())
 }

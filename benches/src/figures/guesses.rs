@@ -3,9 +3,10 @@
 //! A [`Copying`] batch says the text, so how many guesses are right is so by construction, and cost alone is measured.
 
 use anyhow::{Result, ensure};
+use thalweg_bench::Figure;
 use thalweg_engine::{Ending, Engine, Request, SamplerSettings, Speculation};
 
-use super::{Figure, Subject, figure, median, ms};
+use super::{Subject, figure, median, ms};
 use crate::copying::{Copying, Verifying, edited};
 
 pub(super) const SECTION: &str = "Repeating a text of 600 words, guesses by look-up";

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use thalweg_bench::Figure;
 use thalweg_engine::{
     Engine, Origin, PrefixCache, Request, SamplerSettings, StateEncoding, StateFormat,
 };
 use thalweg_rwkv::{Batch, GpuBatch};
 
-use super::{Figure, Subject, figure, median, ms, timed};
+use super::{Subject, figure, median, ms, timed};
 use crate::tokens;
 
 pub(super) const SECTION: &str = "The first token after 4,000 tokens read before";

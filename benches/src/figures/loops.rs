@@ -4,10 +4,11 @@
 //! b is a step on the device and a all the rest: handing the work over, waking up, reading back. A token's share of that is a / n.
 
 use anyhow::Result;
+use thalweg_bench::Figure;
 use thalweg_engine::SamplerSettings;
 use thalweg_rwkv::{Batch, GpuBatch, Next, Part, Sampling, Wanted};
 
-use super::{Figure, Subject, figure, median, timed};
+use super::{Subject, figure, median, timed};
 
 pub(super) const SECTION: &str = "One sequence, many tokens a submission";
 

@@ -1,10 +1,11 @@
 //! What handing tokens out one by one costs over collecting them, and what top-p costs over greedy, at the rate at which they come.
 
 use anyhow::Result;
+use thalweg_bench::Figure;
 use thalweg_engine::{Engine, EngineThread, Request};
 use thalweg_rwkv::GpuBatch;
 
-use super::{Figure, Subject, figure, median, timed};
+use super::{Subject, figure, median, timed};
 use crate::streaming::{
     call_back, collect, greedy, iterate, iterate_across, sampled, stream_across,
 };

@@ -45,6 +45,9 @@ pub enum Error {
     /// The text is not that of a profile.
     #[error("found no profile: {0}; expected what `thalweg profile -o json` prints")]
     Profile(serde_json::Error),
+    /// The text is not that of figures, or a figure is no number.
+    #[error("found no figures: {0}; expected what `engine-figures --json` prints")]
+    Figures(serde_json::Error),
     /// JSON that is no result.
     #[error(
         "found JSON of another kind, expected what `thalweg bench`, `thalweg profile` or `llama-bench` prints with `-o json`; \

@@ -3,6 +3,7 @@
 
 mod best;
 mod document;
+mod engine;
 mod grids;
 mod profile;
 mod results;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::plot::{self, Picture};
 use crate::profile::Profile;
-use crate::{Device, Error, Limits, LlamaBench, Report};
+use crate::{Device, Error, Figures, Limits, LlamaBench, Report};
 
 /// Raw results, in the order in which they were added.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +12,7 @@ pub struct Results {
     pub(super) runs: Vec<Named<Report>>,
     pub(super) rivals: Vec<Named<LlamaBench>>,
     pub(super) profiles: Vec<Named<Profile>>,
+    pub(super) figures: Vec<Named<Figures>>,
     /// Names of pictures, and where they are, as seen from the report.
     pub(super) pictures: Vec<(String, String)>,
 }
@@ -24,7 +25,8 @@ pub(super) struct Named<T> {
 }
 
 impl Results {
-    /// Adds what a file of this name holds: a result of `thalweg bench`, of `thalweg profile`, or of `llama-bench`.
+    /// Adds what a file of this name holds: a result of `thalweg bench`, of `thalweg profile`, of `llama-bench`, or of
+    /// `engine-figures`.
     ///
     /// # Errors
     /// [`Error::NoResult`] if it is JSON of another kind; what the readers of the kinds say if it is none.
@@ -45,6 +47,10 @@ impl Results {
             Kind::Profile => self.profiles.push(Named {
                 label,
                 content: Profile::from_json(text)?,
+            }),
+            Kind::Figures => self.figures.push(Named {
+                label,
+                content: Figures::from_json(text)?,
             }),
         }
         Ok(())
@@ -144,6 +150,7 @@ enum Kind {
     Run,
     Rival,
     Profile,
+    Figures,
 }
 
 impl Kind {
@@ -155,6 +162,8 @@ impl Kind {
             Ok(Kind::Run)
         } else if has("stages") {
             Ok(Kind::Profile)
+        } else if has("figures") {
+            Ok(Kind::Figures)
         } else if first.is_array() || has("n_prompt") {
             Ok(Kind::Rival)
         } else {
