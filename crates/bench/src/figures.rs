@@ -66,7 +66,7 @@ impl Figures {
         let (model, device) = (words::name(&self.model), words::name(&self.device));
         let mut text = format!(
             "{model} on {device}\n\n{}\n",
-            words::block(&[self.command.clone()])
+            words::block(std::slice::from_ref(&self.command))
         );
         for of_section in self.figures.chunk_by(|a, b| a.section == b.section) {
             let mut table = Table::new(["", "measured", "target", ""]);
