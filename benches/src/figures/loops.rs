@@ -1,6 +1,6 @@
 //! Loops of many tokens a submission against one synchronisation a token, and sampled tokens against logits alone.
 //!
-//! What a submission costs beyond its steps is seen from two lengths: loops of n and of m steps take a + n b and a + m b, where
+//! What a submission costs beyond its steps is seen from two lengths: a single step takes a + b, a loop of n of them a + n b, where
 //! b is a step on the device and a all the rest: handing the work over, waking up, reading back. A token's share of that is a / n.
 
 use anyhow::Result;
@@ -14,7 +14,7 @@ pub(super) const SECTION: &str = "One sequence, many tokens a submission";
 
 /// Tokens of a sample.
 const TOKENS: usize = 256;
-/// Steps of a short loop.
+/// Steps of the shortest loop, by which it is found out how many the engine would make.
 const SHORT: usize = 8;
 /// What a loop of the engine is to take.
 const LOOP_SECONDS: f64 = 0.05;
@@ -34,7 +34,6 @@ pub(super) fn measure(subject: &Subject) -> Result<Vec<Figure>> {
     let rough = loops(subject, &mut batch, &greedy, SHORT)?;
     let long = ((LOOP_SECONDS / rough) as usize).clamp(2 * SHORT, batch.longest_loop().min(TOKENS));
     let single = loops(subject, &mut batch, &greedy, 1)?;
-    let short = loops(subject, &mut batch, &greedy, SHORT)?;
     let context = subject.model.context();
     let before = context.host_times();
     let together = loops(subject, &mut batch, &greedy, long)?;
@@ -42,8 +41,8 @@ pub(super) fn measure(subject: &Subject) -> Result<Vec<Figure>> {
     let sampled = loops(subject, &mut batch, &drawn, long)?;
     let raw = logits_alone(subject, &mut batch)?;
 
-    let (n, m) = (SHORT as f64, long as f64);
-    let beyond = (short - together) * n * m / (m - n);
+    let n = long as f64;
+    let beyond = (single - together) * n / (n - 1.0);
     let tokens = ((1 + subject.samples) * (TOKENS / long) * long) as f64;
     let us = |duration: std::time::Duration| 1e6 * duration.as_secs_f64() / tokens;
     let of = |name: String, value, unit| figure(SECTION, name, value, unit);
@@ -67,7 +66,7 @@ pub(super) fn measure(subject: &Subject) -> Result<Vec<Figure>> {
         ),
         of(
             format!("that for each of {long} tokens"),
-            1e6 * beyond / m,
+            1e6 * beyond / n,
             "us",
         )
         .at_most(10.0),

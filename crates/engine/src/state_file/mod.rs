@@ -270,6 +270,10 @@ impl StateFormat {
 /// Why a state could not be read.
 enum ReadFault {
     State(StateFault),
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "there are no files to tell it of")
+    )]
     Io(io::Error),
 }
 
