@@ -9,17 +9,15 @@
     reason = "a bench without its input has nothing to do"
 )]
 
-use std::hint::black_box;
-use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use futures_core::Stream;
 use thalweg_benches::demo_model;
-use thalweg_engine::{Engine, EngineOptions, EngineThread, Request, SamplerSettings, TokenStream};
+use thalweg_benches::streaming::{
+    call_back, collect, greedy, iterate, iterate_across, sampled, stream_across,
+};
+use thalweg_engine::{Engine, EngineOptions};
 use thalweg_gguf::GgufFile;
 use thalweg_rwkv::{
     Batch, Chosen, CpuBatch, CpuModel, Error, HostSampler, Hyperparameters, Part, Sampling, State,
@@ -28,74 +26,6 @@ use thalweg_rwkv::{
 use thalweg_tokenizer::Tokenizer;
 
 const TOKENS: usize = 50;
-
-fn greedy() -> Request {
-    Request {
-        sampler: SamplerSettings::greedy(),
-        ..sampled()
-    }
-}
-
-/// Top-p alone: penalties cost time too.
-fn sampled() -> Request {
-    let sampler = SamplerSettings {
-        top_p: 0.9,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        ..SamplerSettings::default()
-    };
-    let mut request = Request::new(vec![1]);
-    request.until.tokens = TOKENS;
-    request.sampler = sampler;
-    request
-}
-
-/// All tokens at once, when the last one is there.
-fn collect<B: Batch>(engine: &mut Engine<B>, request: Request) {
-    let mut handle = engine.submit(request).expect("the request is good");
-    while engine.step() {}
-    while let Poll::Ready(Some(token)) = handle.try_next() {
-        black_box(token.expect("the engine goes on"));
-    }
-}
-
-/// Each token when it is there, on the thread that computes it.
-fn iterate<B: Batch>(engine: &mut Engine<B>, request: Request) {
-    let mut handle = engine.submit(request).expect("the request is good");
-    for token in engine.tokens(&mut handle) {
-        black_box(token.expect("the engine goes on"));
-    }
-}
-
-/// Each token when it is there, by a call.
-fn call_back<B: Batch>(engine: &mut Engine<B>, request: Request) {
-    let on_token = |token| {
-        black_box(token);
-        ControlFlow::Continue(())
-    };
-    let handle = engine.submit_with(request, on_token);
-    while engine.step() {}
-    drop(handle);
-}
-
-/// Each token when it is there, on another thread.
-fn iterate_across(engine: &EngineThread, request: Request) {
-    for token in engine.submit(request).expect("the request is good") {
-        black_box(token.expect("the engine goes on"));
-    }
-}
-
-/// The same, awaited.
-fn stream_across(engine: &EngineThread, request: Request) {
-    let handle = engine.submit(request).expect("the request is good");
-    let mut stream: TokenStream = handle.into_stream();
-    pollster::block_on(async {
-        let mut poll = |context: &mut Context<'_>| Pin::new(&mut stream).poll_next(context);
-        while let Some(token) = std::future::poll_fn(&mut poll).await {
-            black_box(token.expect("the engine goes on"));
-        }
-    });
-}
 
 /// All rows on one kind of batch.
 fn rows<B: Batch + Send + 'static>(
@@ -109,18 +39,22 @@ fn rows<B: Batch + Send + 'static>(
         Engine::new(batch(), tokenizer, EngineOptions::default()).expect("the options are good")
     };
     let mut here = engine();
-    group.bench_function("collected", |b| b.iter(|| collect(&mut here, greedy())));
-    group.bench_function("sync", |b| b.iter(|| iterate(&mut here, greedy())));
-    group.bench_function("callback", |b| b.iter(|| call_back(&mut here, greedy())));
+    group.bench_function("collected", |b| {
+        b.iter(|| collect(&mut here, greedy(TOKENS)))
+    });
+    group.bench_function("sync", |b| b.iter(|| iterate(&mut here, greedy(TOKENS))));
+    group.bench_function("callback", |b| {
+        b.iter(|| call_back(&mut here, greedy(TOKENS)))
+    });
     group.bench_function("collected, top-p", |b| {
-        b.iter(|| collect(&mut here, sampled()))
+        b.iter(|| collect(&mut here, sampled(TOKENS)))
     });
     let there = engine().spawn().expect("a thread starts");
     group.bench_function("sync, other thread", |b| {
-        b.iter(|| iterate_across(&there, greedy()))
+        b.iter(|| iterate_across(&there, greedy(TOKENS)))
     });
     group.bench_function("async, other thread", |b| {
-        b.iter(|| stream_across(&there, greedy()))
+        b.iter(|| stream_across(&there, greedy(TOKENS)))
     });
 }
 

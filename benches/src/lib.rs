@@ -1,6 +1,9 @@
-//! Shared inputs of the benches, and the kernels that are measured.
+//! Shared inputs of the benches, and what is measured: kernels, ways of taking tokens, figures of the engine.
 
+pub mod copying;
+pub mod figures;
 pub mod kernels;
+pub mod streaming;
 
 use std::path::PathBuf;
 

@@ -82,6 +82,9 @@ pub enum Error {
         /// The models of both.
         models: Box<[Model; 2]>,
     },
+    /// The text is not that of figures, or a figure is no number.
+    #[error("found no figures: {0}; expected what `engine-figures --json` prints")]
+    Figures(serde_json::Error),
     /// JSON that is no result.
     #[error(
         "found JSON of another kind, expected what `thalweg bench`, `thalweg profile` or `llama-bench` prints with `-o json`; \

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use thalweg_engine::{Speculation, Timings};
+use thalweg_engine::{Speculation, Timings, check_draft_vocabulary};
 use thalweg_gguf::GgufFile;
 use thalweg_tokenizer::Tokenizer;
 
@@ -65,15 +65,17 @@ pub(crate) struct DraftFile {
 }
 
 impl SpeculationFlags {
-    /// Opens the draft model's file, if there is one.
+    /// Opens the draft model's file, if there is one, for a model with this tokenizer.
     ///
     /// # Errors
-    /// [`Failure::Usage`] if a draft model is asked for and not named, or the other way round; those of the file.
-    pub(crate) fn open(&self) -> Result<Guessing, Failure> {
+    /// [`Failure::Usage`] if a draft model is asked for and not named, or the other way round; those of the file; that of a
+    /// vocabulary that is not the model's.
+    pub(crate) fn open(&self, of_model: &Tokenizer) -> Result<Guessing, Failure> {
         let source = self.source()?;
         let draft = self.draft_model.as_deref().map(|path| {
             let file = model::open(Some(path))?;
             let tokenizer = Tokenizer::from_gguf(file.metadata())?;
+            check_draft_vocabulary(of_model, &tokenizer)?;
             Ok::<_, Failure>(DraftFile { file, tokenizer })
         });
         Ok(Guessing {
@@ -108,7 +110,7 @@ pub(crate) struct GuessReport {
     accepted: usize,
     /// Tokens that a step with a guess brought.
     tokens_a_step: f64,
-    /// How many times as fast as by other steps they came; an estimate, and nothing if there were no other steps.
+    /// How many times as fast as without guesses the text came; an estimate.
     #[serde(skip_serializing_if = "Option::is_none")]
     speed_up: Option<f64>,
 }
@@ -167,6 +169,7 @@ mod tests {
                 accepted: 4,
                 tokens: 6,
                 elapsed: Duration::from_millis(60),
+                without: Duration::from_millis(150),
             },
             ..Timings::default()
         };
@@ -174,9 +177,9 @@ mod tests {
         let guessed = "guessed 8 tokens, 4 right (50 %), 3.00 tokens a step";
         assert_eq!(
             text(&timings),
-            format!("{guessed}, about 3.00 times as fast")
+            format!("{guessed}, about 1.25 times as fast")
         );
-        timings.decode_tokens = 6;
+        timings.decode = Duration::ZERO;
         assert_eq!(text(&timings), guessed);
     }
 }

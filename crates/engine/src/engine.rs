@@ -4,6 +4,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use thalweg_rwkv::Batch;
 use thalweg_tokenizer::Tokenizer;
@@ -14,7 +15,7 @@ use crate::pace::Pace;
 use crate::queue::{Queue, QueueLimits};
 use crate::scheduler::Scheduler;
 use crate::sequence::Sequence;
-use crate::speculation::{DraftModel, Policy, check_vocabulary};
+use crate::speculation::{DraftModel, Policy, Rehearsals, check_draft_vocabulary};
 use crate::{Error, Handle, PrefixCache, Request, Submitter, Token};
 
 /// How an [`Engine`] divides its batch.
@@ -99,6 +100,9 @@ pub struct Engine<B: Batch> {
     pub(crate) pace: Pace,
     pub(crate) policy: Policy,
     pub(crate) draft: Option<DraftModel<B>>,
+    pub(crate) rehearsals: Rehearsals,
+    /// The time since some moment.
+    pub(crate) clock: Box<dyn Fn() -> Duration + Send>,
 }
 
 impl<B: Batch> Engine<B> {
@@ -147,7 +151,20 @@ impl<B: Batch> Engine<B> {
             pace: Pace::new(),
             policy: Policy::new(),
             draft: None,
+            rehearsals: Rehearsals::default(),
+            clock: system_clock(),
         })
+    }
+
+    /// Measures by another clock what steps take, on which it depends how many are made together and whether anything is guessed:
+    /// for tests that are to go the same way each time. It tells the time since some moment.
+    pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        (self.clock)()
     }
 
     /// Remembers states at the ends of prompts and replies, and within long prompts, so that what begins like an earlier
@@ -198,7 +215,7 @@ impl<B: Batch> Engine<B> {
     /// [`Error::DraftVocabulary`] if a token of its is not the model's; [`Error::DraftLogits`] if its logits are not as many
     /// as the model's; [`Error::Setting`] if its slots are too few.
     pub fn with_draft_model(mut self, draft: B, tokenizer: &Tokenizer) -> Result<Self, Error> {
-        check_vocabulary(&self.intake.tokenizer, tokenizer)?;
+        check_draft_vocabulary(&self.intake.tokenizer, tokenizer)?;
         let (found, expected) = (
             draft.hyperparameters().vocab,
             self.batch.hyperparameters().vocab,
@@ -342,6 +359,11 @@ impl<B: Batch> Iterator for Tokens<'_, B> {
             }
         }
     }
+}
+
+fn system_clock() -> Box<dyn Fn() -> Duration + Send> {
+    let start = Instant::now();
+    Box::new(move || start.elapsed())
 }
 
 /// An option, or all there is; refused if it is neither.

@@ -47,7 +47,7 @@ pub use prefill::{ChunkSize, Prefill, prefill};
 pub use request::{Prompt, Request, Until, encode_prompt};
 pub use settings::SamplerSettings;
 pub use snapshot::Snapshot;
-pub use speculation::Speculation;
+pub use speculation::{Speculation, check_draft_vocabulary};
 pub use state_file::{Origin, SavedState, StateEncoding, StateFault, StateFormat};
 pub use stream::TokenStream;
 pub use timings::{Guesses, Timings};

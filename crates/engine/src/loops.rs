@@ -3,8 +3,6 @@
 //! Ends are looked for behind. What was computed beyond them is thrown away with the slot; only where somebody wants the state
 //! at the end, the slot goes back to where it was before the loop and reads again what was accepted.
 
-use std::time::Instant;
-
 use thalweg_rwkv::{Batch, Chosen, Next, Part, Wanted};
 
 use crate::scheduler::Share;
@@ -50,9 +48,9 @@ impl<B: Batch> Engine<B> {
         let wanted = self.steps_together(next);
         let steps = wanted.min(self.policy.longest_loop());
         let marks = self.mark(next, steps)?;
-        let start = Instant::now();
+        let start = self.now();
         let chosen = self.batch.decode(next, steps)?;
-        let took = start.elapsed();
+        let took = self.now().saturating_sub(start);
         self.pace.learn(steps, took);
         let (seconds, is_short) = (took.as_secs_f64(), steps < wanted);
         self.policy

@@ -7,7 +7,7 @@ use thalweg_rwkv::{Chosen, Next, Sampling};
 use thalweg_tokenizer::Tokenizer;
 
 use crate::mailbox::Outlet;
-use crate::speculation::{Guessing, Offer, Wish};
+use crate::speculation::{GuessKind, Guessing, Offer, Wish};
 use crate::text::{Piece, TextStream};
 use crate::{Ending, Error, Finish, Request, Snapshot, Timings, Token, TokenProbability, Until};
 
@@ -180,6 +180,11 @@ impl Sequence {
         self.until.tokens - self.generated()
     }
 
+    /// What its guesses are to find out, if it wants any.
+    pub(crate) fn guess_kind(&self) -> Option<GuessKind> {
+        self.guessing.as_ref().map(Guessing::kind)
+    }
+
     /// The guess that could be made at up to `longest` of its next tokens.
     pub(crate) fn offer(
         &mut self,
@@ -235,17 +240,23 @@ impl Sequence {
         self.times.timings.guesses.elapsed += took;
     }
 
-    /// A step has verified a guess and chosen these tokens.
-    pub(crate) fn count_guess(&mut self, guess: &[u32], chosen: &[Option<Chosen>], took: Duration) {
+    /// A step has verified a guess and chosen these tokens. It took so long; steps without guesses would have taken as long as that.
+    pub(crate) fn count_guess(
+        &mut self,
+        guess: &[u32],
+        chosen: &[Option<Chosen>],
+        took: Duration,
+        without: Duration,
+    ) {
         if !guess.is_empty() {
             let chosen = chosen.iter().map_while(Option::as_ref);
             let tokens: Vec<u32> = chosen.map(|chosen| chosen.token).collect();
             let right = guess.iter().zip(&tokens).take_while(|(a, b)| a == b);
             let accepted = right.count();
-            self.times
-                .timings
-                .guesses
-                .count(guess.len(), accepted, tokens.len(), took);
+            let guesses = &mut self.times.timings.guesses;
+            guesses.count(guess.len(), accepted, tokens.len());
+            guesses.elapsed += took;
+            guesses.without += without;
         }
     }
 

@@ -83,6 +83,7 @@ impl<B: Batch> Engine<B> {
     /// Brings a slot to where its sequence begins, or to the nearest known state after that. Returns
     /// the logits there if nothing is left to be read.
     fn begin(&mut self, slot: usize) -> Result<Option<Vec<f32>>, Error> {
+        self.rehearse(slot)?;
         let Some(sequence) = &mut self.running[slot] else {
             return Ok(None);
         };
@@ -176,7 +177,7 @@ impl<B: Batch> Engine<B> {
     }
 
     /// Has the tokens of a slot be chosen as its sequence wants it, from the first on.
-    fn begin_choices(&mut self, slot: usize) -> Result<(), Error> {
+    pub(crate) fn begin_choices(&mut self, slot: usize) -> Result<(), Error> {
         let sequence = self.running[slot].as_ref();
         let sampling = sequence.map(|sequence| sequence.sampling().clone());
         Ok(sampling.map_or(Ok(()), |sampling| self.batch.set_sampling(slot, sampling))?)

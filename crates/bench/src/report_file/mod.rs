@@ -4,6 +4,7 @@
 mod best;
 mod check;
 mod document;
+mod engine;
 mod grids;
 mod limits;
 mod operations;

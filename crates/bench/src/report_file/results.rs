@@ -6,7 +6,7 @@ use super::yardsticks::{Peers, Targets};
 use crate::operations::Operations;
 use crate::plot::{self, Picture};
 use crate::profile::Profile;
-use crate::{Device, Error, Limits, LlamaBench, Report};
+use crate::{Device, Error, Figures, Limits, LlamaBench, Report};
 
 /// Raw results, in the order in which they were added.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,7 @@ pub struct Results {
     pub(super) operations: Vec<Named<Operations>>,
     pub(super) peers: Vec<Peers>,
     pub(super) targets: Vec<Targets>,
+    pub(super) figures: Vec<Named<Figures>>,
     /// Names of pictures, and where they are, as seen from the report.
     pub(super) pictures: Vec<(String, String)>,
 }
@@ -41,7 +42,7 @@ impl<T> Named<T> {
 }
 
 impl Results {
-    /// Adds what a file of this name holds: a result of `thalweg bench`, of `thalweg profile`, or of `llama-bench`; or what
+    /// Adds what a file of this name holds: a result of `thalweg bench`, of `thalweg profile`, of `engine-figures`, or of `llama-bench`; or what
     /// results are held against: targets, or figures of others that were written down.
     ///
     /// # Errors
@@ -64,6 +65,9 @@ impl Results {
             Kind::Operations => self
                 .operations
                 .push(Named::new(label, Operations::from_json(text)?)),
+            Kind::Figures => self
+                .figures
+                .push(Named::new(label, Figures::from_json(text)?)),
             Kind::Peers => self.peers.push(Peers::from_json(text)?),
             Kind::Targets => self.targets.push(Targets::from_json(text)?),
         }
@@ -203,6 +207,7 @@ enum Kind {
     Operations,
     Peers,
     Targets,
+    Figures,
 }
 
 impl Kind {
@@ -220,6 +225,8 @@ impl Kind {
             Ok(Kind::Peers)
         } else if has("targets") {
             Ok(Kind::Targets)
+        } else if has("figures") {
+            Ok(Kind::Figures)
         } else if first.is_array() || has("n_prompt") {
             Ok(Kind::Rival)
         } else {

@@ -1,7 +1,9 @@
 //! The generated sections, in the order in which a new report has them.
 
 use super::results::Results;
-use super::{best, check, document, grids, limits, operations, profile, rivals, runs, targets};
+use super::{
+    best, check, document, engine, grids, limits, operations, profile, rivals, runs, targets,
+};
 
 /// A part of the report that is generated.
 pub(super) struct Section {
@@ -13,7 +15,7 @@ pub(super) struct Section {
     command: &'static str,
 }
 
-pub(super) const SECTIONS: [Section; 16] = [
+pub(super) const SECTIONS: [Section; 17] = [
     Section {
         name: "claim",
         heading: "What it does",
@@ -61,6 +63,12 @@ pub(super) const SECTIONS: [Section; 16] = [
         heading: "Several sequences",
         write: grids::sequences,
         command: "thalweg bench -m model.gguf --prefill 0 --decode 32 --parallel 1,8,32,64,256 -o json",
+    },
+    Section {
+        name: "engine",
+        heading: "The engine",
+        write: engine::engine,
+        command: "engine-figures -m model.gguf --json",
     },
     Section {
         name: "limits",

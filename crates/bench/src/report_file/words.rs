@@ -80,7 +80,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Commands as a block of code.
-pub(super) fn block(commands: &[String]) -> String {
+pub(crate) fn block(commands: &[String]) -> String {
     format!("```sh\n{}\n```\n", commands.join("\n"))
 }
 

@@ -121,9 +121,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.sampler.settings()?;
     args.check()?;
-    let guessing = args.speculation.open()?;
     let file = args.model.open()?;
     let tokenizer = Tokenizer::from_gguf(file.metadata())?;
+    let guessing = args.speculation.open(&tokenizer)?;
     let template = ChatTemplate::from_gguf(file.metadata())?;
     let requests = Requests::new(
         args,

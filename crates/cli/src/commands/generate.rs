@@ -56,10 +56,10 @@ const SLOTS: Slots = Slots::Alone(2);
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let settings = args.sampler.settings()?;
-    let guessing = args.speculation.open()?;
     let prompt = args.text.read_prompt()?;
     let file = args.model.open()?;
     let tokenizer = Tokenizer::from_gguf(file.metadata())?;
+    let guessing = args.speculation.open(&tokenizer)?;
     let tokens = encode_prompt(&tokenizer, &prompt)?;
     let until = Until {
         tokens: args.tokens,

@@ -171,7 +171,6 @@ fn draft_models_that_cannot_be_used() {
         refused(&missing, PATH, &["missing.gguf"]);
         refused(folder.path(), PATH, &[argument(folder.path())]);
         refused(&text, MODEL, &["letter.gguf"]);
-        refused(&vocabulary, MODEL, &["vocabulary.gguf"]);
         refused(
             &model,
             MODEL,
@@ -182,5 +181,13 @@ fn draft_models_that_cannot_be_used() {
                 "(World, 257 tokens)",
             ],
         );
+        let no_weights = [
+            "-m",
+            argument(&model),
+            "--draft-model",
+            argument(&vocabulary),
+        ];
+        let refused = run_with_input(&[&[command], &no_weights[..]].concat(), b"x\n");
+        refused.assert_fails(MODEL, &["vocabulary.gguf"]);
     }
 }

@@ -1,5 +1,7 @@
 //! How often guesses are right, by where they come from.
 
+use super::policy::Odds;
+
 /// What a trial is still worth when another one has followed it: some 20 trials count.
 const DECAY: f64 = 0.95;
 /// How many trials the expectation before all trials is worth.
@@ -16,6 +18,10 @@ pub(crate) enum Source {
     Phrase,
     /// Found by the last eight or more.
     Passage,
+    /// Going on with a passage right behind a token that was another one.
+    BehindChange,
+    /// Likewise, with the tokens since then the same again.
+    Resumed,
     /// From a draft model.
     Draft,
 }
@@ -30,21 +36,31 @@ impl Source {
         }
     }
 
-    /// The share of right tokens before any was tried.
-    fn expectation(self) -> f64 {
-        match self {
-            Self::Words => 0.3,
-            Self::Phrase => 0.6,
-            Self::Passage => 0.8,
-            Self::Draft => 0.6,
-        }
+    /// What is expected before any guess was tried.
+    fn expectation(self) -> Odds {
+        let (first, further) = match self {
+            Self::Words => (0.3, 0.5),
+            Self::Phrase => (0.6, 0.7),
+            Self::Passage => (0.8, 0.9),
+            Self::BehindChange => (0.5, 0.8),
+            Self::Resumed => (0.7, 0.9),
+            Self::Draft => (0.6, 0.6),
+        };
+        Odds { first, further }
     }
 }
 
-/// The share of right tokens of a sequence's guesses, the latest counting most.
+/// The shares of right tokens of a sequence's guesses, the latest counting most.
 #[derive(Debug, Default)]
 pub(crate) struct Acceptance {
-    rates: [Rate; 4],
+    sources: [Record; 6],
+}
+
+/// A source's record. First tokens are apart from those behind: where a look-up is right at all it is often right for long.
+#[derive(Debug, Default, Clone, Copy)]
+struct Record {
+    first: Rate,
+    further: Rate,
 }
 
 /// Trials and how many were right, both decayed.
@@ -54,21 +70,38 @@ struct Rate {
     right: f64,
 }
 
-impl Acceptance {
-    /// The probability that a token guessed by `source` is right if those before it were.
-    pub(crate) fn of(&self, source: Source) -> f64 {
-        let Rate { trials, right } = self.rates[source as usize];
-        let share = (right + TRUST * source.expectation()) / (trials + TRUST);
+impl Rate {
+    fn share(self, expectation: f64) -> f64 {
+        let share = (self.right + TRUST * expectation) / (self.trials + TRUST);
         share.min(MOST)
+    }
+
+    fn learn(&mut self, is_right: bool) {
+        self.trials = self.trials * DECAY + 1.0;
+        self.right = self.right * DECAY + f64::from(u8::from(is_right));
+    }
+}
+
+impl Acceptance {
+    /// How probable it is that what `source` guesses is right.
+    pub(crate) fn of(&self, source: Source) -> Odds {
+        let Record { first, further } = self.sources[source as usize];
+        let expectation = source.expectation();
+        Odds {
+            first: first.share(expectation.first),
+            further: further.share(expectation.further),
+        }
     }
 
     /// Compares a guess with what came. Tokens after the first wrong one say nothing.
     pub(crate) fn learn(&mut self, source: Source, guess: &[u32], came: &[u32]) {
-        let rate = &mut self.rates[source as usize];
-        for (guessed, came) in guess.iter().zip(came) {
+        let Record { first, further } = &mut self.sources[source as usize];
+        for (index, (guessed, came)) in guess.iter().zip(came).enumerate() {
             let is_right = guessed == came;
-            rate.trials = rate.trials * DECAY + 1.0;
-            rate.right = rate.right * DECAY + f64::from(u8::from(is_right));
+            match index {
+                0 => first.learn(is_right),
+                _ => further.learn(is_right),
+            }
             if !is_right {
                 break;
             }
@@ -83,26 +116,33 @@ mod tests {
     #[test]
     fn expectations_give_way_to_experience() {
         let mut acceptance = Acceptance::default();
-        assert_eq!(acceptance.of(Source::Draft), 0.6);
+        let both = |odds: Odds| (odds.first, odds.further);
+        assert_eq!(both(acceptance.of(Source::Draft)), (0.6, 0.6));
         for _ in 0..40 {
             acceptance.learn(Source::Draft, &[1, 2, 3], &[1, 2, 9, 9]);
         }
-        assert!((acceptance.of(Source::Draft) - 0.66).abs() < 0.05);
-        assert_eq!(acceptance.of(Source::Passage), 0.8);
+        let (first, further) = both(acceptance.of(Source::Draft));
+        assert!(
+            first > 0.9 && (further - 0.5).abs() < 0.05,
+            "{first}, {further}"
+        );
+        assert_eq!(both(acceptance.of(Source::Passage)), (0.8, 0.9));
         for _ in 0..40 {
             acceptance.learn(Source::Draft, &[1, 2, 3], &[4, 2, 3]);
         }
-        assert!(acceptance.of(Source::Draft) < 0.15);
+        let (first, now) = both(acceptance.of(Source::Draft));
+        assert!(first < 0.2, "{first}");
+        assert_eq!(now, further, "tokens behind a wrong one say nothing");
         for _ in 0..5 {
             acceptance.learn(Source::Draft, &[1; 8], &[1; 9]);
         }
-        assert!(acceptance.of(Source::Draft) > 0.8);
+        assert!(acceptance.of(Source::Draft).further > 0.8);
     }
 
     #[test]
     fn what_has_not_come_yet_is_no_trial() {
         let mut acceptance = Acceptance::default();
         acceptance.learn(Source::Words, &[1, 2, 3], &[]);
-        assert_eq!(acceptance.of(Source::Words), 0.3);
+        assert_eq!(acceptance.of(Source::Words), Source::Words.expectation());
     }
 }

@@ -10,6 +10,9 @@ const GROWTH: f64 = 1.05;
 const MEMORY: u32 = 8;
 /// A measurement beyond so many times what was expected counts as that: something else held it up.
 const OUTLIER: f64 = 2.0;
+/// Of so many of the first measurements of a size such ones do not count at all: they prepare the device, which has two kinds of
+/// plan for guesses.
+const PREPARING: u32 = 2;
 /// Powers of two.
 const SIZES: usize = 24;
 
@@ -23,12 +26,13 @@ pub(crate) struct Costs {
 struct Cost {
     seconds: f64,
     measured: u32,
+    /// Measurements that did not count.
+    preparing: u32,
 }
 
 impl Cost {
-    /// The first measurement does not count: it prepares the device.
     fn known(&self) -> Option<f64> {
-        (self.measured > 1).then_some(self.seconds)
+        (self.measured > 0).then_some(self.seconds)
     }
 }
 
@@ -38,10 +42,13 @@ impl Costs {
         self.sizes[size(rows)].known()
     }
 
-    /// What it is expected to take where one of `base` rows takes `base_seconds` or what was measured: as much more than the
-    /// nearest measured size as that takes more than the one before it.
+    /// What it is expected to take where one of `base` rows takes `base_seconds` or what was measured: what the next larger
+    /// measured size takes, or else as much more than the nearest one as that takes more than the one before it.
     pub(crate) fn expected(&self, rows: usize, base: usize, base_seconds: f64) -> f64 {
         let (size, base) = (size(rows), size(base));
+        if let Some(larger) = self.sizes[size..].iter().find_map(Cost::known) {
+            return larger;
+        }
         let (mut seconds, mut growth) = (base_seconds, GROWTH);
         for size in base..=size {
             match self.sizes[size].known() {
@@ -66,14 +73,27 @@ impl Costs {
         1 << (measured.unwrap_or(base) + 1)
     }
 
-    /// Learns from a measurement. Returns what of it counts.
+    /// Learns from a measurement. Returns what of it counts: of one that prepares the device no more than was expected.
     pub(crate) fn learn(&mut self, rows: usize, seconds: f64, expected: f64) -> f64 {
-        let counts = seconds.clamp(0.0, OUTLIER * expected);
         let cost = &mut self.sizes[size(rows)];
-        let weight = cost.measured.clamp(1, MEMORY);
-        cost.seconds += (counts - cost.seconds) / f64::from(weight);
+        let is_cold = seconds > OUTLIER * expected || expected.is_infinite();
+        if is_cold && cost.measured == 0 && cost.preparing < PREPARING {
+            cost.preparing += 1;
+            return expected.min(seconds);
+        }
+        let counts = seconds.clamp(0.0, OUTLIER * expected);
         cost.measured = cost.measured.saturating_add(1);
+        cost.seconds += (counts - cost.seconds) / f64::from(cost.measured.min(MEMORY));
         counts
+    }
+
+    /// What a step of so many rows takes, from the best of sources.
+    pub(crate) fn set(&mut self, rows: usize, seconds: f64) {
+        self.sizes[size(rows)] = Cost {
+            seconds,
+            measured: 1,
+            preparing: 0,
+        };
     }
 
     /// Expects a little less of everything, so that what was slow once is tried again some time.
@@ -116,7 +136,11 @@ mod tests {
         let mut costs = Costs::default();
         assert_eq!(costs.expected(8, 2, 1.0), GROWTH * GROWTH);
         learn(&mut costs, 4, 9, 2.0);
-        assert!((costs.expected(2, 2, 1.0) - 1.0).abs() < 1e-9);
+        assert!((costs.expected(3, 2, 1.0) - 2.0).abs() < 1e-9);
+        assert!(
+            (costs.expected(2, 2, 1.0) - 2.0).abs() < 1e-9,
+            "no more than a larger size"
+        );
         assert!(
             (costs.expected(8, 2, 1.0) - 4.0).abs() < 1e-9,
             "it may go on like that"
@@ -125,10 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_measurement_and_outliers_do_no_harm() {
+    fn the_first_measurements_and_outliers_do_no_harm() {
         let mut costs = Costs::default();
-        learn(&mut costs, 1, 1, 300.0);
-        assert_eq!(costs.known(1), None);
+        for _ in 0..PREPARING {
+            assert_eq!(costs.learn(1, 300.0, 1.5), 1.5);
+            assert_eq!(costs.known(1), None);
+        }
         learn(&mut costs, 1, 8, 1.0);
         let before = costs.known(1).unwrap();
         learn(&mut costs, 1, 1, 300.0);

@@ -10,6 +10,9 @@
 
 use thalweg_rwkv::{Batch, Draft, Error, Next, Part, Sampling, Wanted};
 
+/// Tokens of a prompt that are read, the last ones: what lies further back says little about the next token, and nobody knows yet
+/// whether the draft model is worth reading it.
+const MOST_OF_PROMPT: usize = 512;
 /// Steps of verifying before the rest is merely read.
 const MOST_COUNTING_STEPS: usize = 8;
 
@@ -24,7 +27,7 @@ pub(crate) struct DraftModel<B> {
 #[derive(Debug, Default, Clone, Copy)]
 struct Standing {
     has_begun: bool,
-    /// Tokens that the standing slot has read.
+    /// Tokens that the standing slot is past: it has read them, but for the beginning of a long prompt.
     read: usize,
     /// Its numbers ran away: nothing more is guessed for this sequence.
     is_lost: bool,
@@ -106,12 +109,15 @@ impl<B: Batch> DraftModel<B> {
     }
 
     fn begin(&mut self, wishes: &[Wish<'_>]) -> Result<(), Error> {
-        for Wish { slot, sampling, .. } in wishes {
-            if !std::mem::replace(&mut self.standings[*slot].has_begun, true) {
-                self.batch.reset(standing_slot(*slot))?;
-                for slot in [standing_slot(*slot), running_slot(*slot)] {
-                    self.batch.set_sampling(slot, (*sampling).clone())?;
-                }
+        for wish in wishes {
+            let standing = &mut self.standings[wish.slot];
+            if std::mem::replace(&mut standing.has_begun, true) {
+                continue;
+            }
+            standing.read = wish.before_choices().saturating_sub(MOST_OF_PROMPT);
+            self.batch.reset(standing_slot(wish.slot))?;
+            for slot in [standing_slot(wish.slot), running_slot(wish.slot)] {
+                self.batch.set_sampling(slot, wish.sampling.clone())?;
             }
         }
         Ok(())

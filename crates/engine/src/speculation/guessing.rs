@@ -3,8 +3,10 @@
 use thalweg_rwkv::Sampling;
 
 use super::acceptance::{Acceptance, Source};
-use super::ngram::{Guess, Ngrams};
+use super::alignment::Alignment;
+use super::ngram::Ngrams;
 use super::policy::Prospect;
+use super::rehearsal::Kind;
 use crate::{Request, Speculation};
 
 /// Where a sequence's guesses come from, and how often they were right.
@@ -12,11 +14,13 @@ use crate::{Request, Speculation};
 pub(crate) struct Guessing {
     setting: Speculation,
     ngrams: Ngrams,
+    alignment: Alignment,
     acceptance: Acceptance,
     /// Guesses not yet compared with what came: also those that nobody has verified, so that it is known what they are worth.
     open: Vec<Open>,
     sampling: Sampling,
     is_counted: bool,
+    kind: Kind,
 }
 
 /// A guess at the tokens from a position on.
@@ -41,11 +45,21 @@ impl Guessing {
         (request.speculation != Speculation::Off).then(|| Self {
             setting: request.speculation,
             ngrams: Ngrams::default(),
+            alignment: Alignment::default(),
             acceptance: Acceptance::default(),
             open: Vec::new(),
             sampling: request.sampler.sampling(None),
             is_counted: !request.sampler.is_plain(),
+            kind: Kind {
+                is_greedy: request.sampler.is_plain(),
+                has_logprobs: request.logprobs.is_some(),
+            },
         })
+    }
+
+    /// What is to be found out about tokens.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// How a draft model is to choose: as the model does.
@@ -63,31 +77,47 @@ impl Guessing {
     pub(crate) fn offer(&mut self, tokens: &[u32], most: usize, can_draft: bool) -> Option<Offer> {
         self.compare(tokens);
         let found = match self.setting {
-            Speculation::Auto | Speculation::Ngram => self.ngrams.guess(tokens, most),
+            Speculation::Auto | Speculation::Ngram => self.look_up(tokens, most),
             Speculation::Draft | Speculation::Off => None,
         };
-        let found = found.map(|found| self.found(found, tokens.len()));
         let can_draft = can_draft && self.setting != Speculation::Ngram;
         let drafted = can_draft.then(|| Offer {
             tokens: None,
             prospect: Prospect {
-                acceptance: self.acceptance.of(Source::Draft),
+                odds: self.acceptance.of(Source::Draft),
                 most,
                 is_drafted: true,
             },
         });
-        match (found, drafted) {
-            (Some(found), Some(drafted)) => {
-                let is_better = found.prospect.acceptance >= drafted.prospect.acceptance;
-                Some(if is_better { found } else { drafted })
-            }
-            (found, drafted) => found.or(drafted),
-        }
+        better(found, drafted)
     }
 
-    fn found(&mut self, guess: Guess, position: usize) -> Offer {
-        let source = Source::of_agreement(guess.agreement);
-        let tokens = guess.tokens;
+    /// What followed when the text last went like this, or how the passage may go on that the text has left for a change.
+    fn look_up(&mut self, tokens: &[u32], most: usize) -> Option<Offer> {
+        self.alignment.follow(tokens);
+        let found = self.ngrams.guess(tokens, most);
+        let found = found.map(|guess| {
+            let source = Source::of_agreement(guess.agreement);
+            if source == Source::Passage {
+                self.alignment.begin(guess.place, guess.agreement);
+            }
+            (source, guess.tokens)
+        });
+        let resumed = self.alignment.continuation(tokens, most).map(|found| {
+            let source = match found.agreement {
+                0 => Source::BehindChange,
+                _ => Source::Resumed,
+            };
+            (source, found.tokens.to_vec())
+        });
+        let [resumed, found] = [resumed, found].map(|guess| {
+            let (source, guess) = guess?;
+            Some(self.known(source, guess, tokens.len()))
+        });
+        better(resumed, found)
+    }
+
+    fn known(&mut self, source: Source, tokens: Vec<u32>, position: usize) -> Offer {
         self.open.push(Open {
             source,
             position,
@@ -95,7 +125,7 @@ impl Guessing {
         });
         Offer {
             prospect: Prospect {
-                acceptance: self.acceptance.of(source),
+                odds: self.acceptance.of(source),
                 most: tokens.len(),
                 is_drafted: false,
             },
@@ -118,6 +148,17 @@ impl Guessing {
             let came = &tokens[open.position..];
             self.acceptance.learn(open.source, &open.tokens, came);
         }
+    }
+}
+
+/// The offer that is more likely to be right, the first of two that are equally so.
+fn better(one: Option<Offer>, other: Option<Offer>) -> Option<Offer> {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            let is_better = one.prospect.odds.first >= other.prospect.odds.first;
+            Some(if is_better { one } else { other })
+        }
+        (one, other) => one.or(other),
     }
 }
 
@@ -148,7 +189,7 @@ mod tests {
         let text: Vec<u32> = (0..100).map(|i| [1, 2, 3, 4, 5][i % 5]).collect();
         let last = offers(&mut guessing, &text, true).pop().flatten().unwrap();
         assert_eq!(last.tokens, Some(vec![1, 2, 3, 4]));
-        assert!(last.prospect.acceptance > 0.9);
+        assert!(last.prospect.odds.first > 0.9);
         // The same two words, and then always another one.
         let text: Vec<u32> = (0..100).flat_map(|i| [1, 2, 100 + i]).collect();
         let mut guessing = self::guessing(Speculation::Ngram);
@@ -156,7 +197,7 @@ mod tests {
         let last = guessing
             .offer(&[&text[..], &[1, 2]].concat(), 4, false)
             .unwrap();
-        assert!(last.prospect.acceptance < 0.1, "{last:?}");
+        assert!(last.prospect.odds.first < 0.1, "{last:?}");
     }
 
     #[test]
@@ -169,11 +210,10 @@ mod tests {
             .offer(&[&text[..], &[9]].concat(), 4, true)
             .unwrap();
         assert!(first.prospect.is_drafted);
-        assert!(
-            guessing
-                .offer(&[&text[..], &[9]].concat(), 4, false)
-                .is_none()
-        );
+        let first = guessing
+            .offer(&[&text[..], &[9]].concat(), 4, false)
+            .unwrap();
+        assert_eq!(first.tokens, Some(vec![2, 3, 4, 5]), "the passage goes on");
     }
 
     #[test]
@@ -202,7 +242,7 @@ mod tests {
         for position in 1..30 {
             guessing.drafted(position, &[7, 7, 7]);
             let offer = guessing.offer(&vec![7; position + 4], 4, true).unwrap();
-            assert!(offer.prospect.acceptance > 0.6);
+            assert!(offer.prospect.odds.first > 0.6);
         }
     }
 }

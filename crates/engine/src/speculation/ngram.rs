@@ -31,6 +31,8 @@ pub(crate) struct Ngrams {
 pub(crate) struct Guess {
     /// How many tokens before the guess are the same as at the place where it was found, at most 16.
     pub(crate) agreement: usize,
+    /// Where in the text it was found.
+    pub(crate) place: usize,
     pub(crate) tokens: Vec<u32>,
 }
 
@@ -50,6 +52,7 @@ impl Ngrams {
         repeat(&mut text, count);
         Some(Guess {
             agreement,
+            place,
             tokens: text,
         })
     }

@@ -1,14 +1,15 @@
 //! How many tokens to guess: as many as make the most tokens a second, and none where that is what single steps do.
 //!
-//! If each token of a guess of K is right with probability a, given that those before it were, a step brings
-//! 1 + a + ... + a^K = (1 - a^(K+1)) / (1 - a) tokens (Leviathan, Kalman, Matias: Fast inference from transformers via
-//! speculative decoding, 2023). What it costs is measured. So the next token of a guess is worth a^k, and the most
-//! valuable tokens of all sequences are taken until more would not pay.
+//! If the first token of a guess of K is right with probability f, and each further one with probability a given that those
+//! before it were, a step brings 1 + f (1 + a + ... + a^(K-1)) tokens (for f = a that is Leviathan, Kalman, Matias: Fast
+//! inference from transformers via speculative decoding, 2023). What it costs is measured. So the k-th token of a guess is
+//! worth f a^(k-1), and the most valuable tokens of all sequences are taken until more would not pay.
 //!
 //! Expectations err, so losses are bounded by an account of what guesses really brought, in units of a step without them.
 //! It is filled by gains and by 1 % of all steps; when it is empty, nothing is guessed. So however wrong expectations are,
 //! guessing costs at most 1 % of the time, half a step, and what the last guess was short of. Not counted is what happens
-//! once: the first step of a size, for which a device has to be prepared, and a draft model's reading of a prompt.
+//! once: rehearsals, what the first steps of a size take longer than expected, as a device has to be prepared for them, and a
+//! draft model's reading of the end of a prompt.
 
 use super::costs::Costs;
 
@@ -34,12 +35,20 @@ const LEAST_VALUE: f64 = 1e-3;
 /// A sequence for which there is a guess.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Prospect {
-    /// The probability that a token is right if those before it were.
-    pub(crate) acceptance: f64,
+    pub(crate) odds: Odds,
     /// Tokens that may be guessed.
     pub(crate) most: usize,
     /// Whether a draft model is to find them yet.
     pub(crate) is_drafted: bool,
+}
+
+/// How probable it is that a guess is right.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Odds {
+    /// That its first token is.
+    pub(crate) first: f64,
+    /// That a further one is if those before it were.
+    pub(crate) further: f64,
 }
 
 /// What a draft model did before a step.
@@ -192,8 +201,8 @@ impl Policy {
         self.since_gain.max(1)
     }
 
-    /// Learns what so many steps without guesses took. Loops shorter than they would be without guesses teach nothing, as
-    /// their steps take longer.
+    /// Learns what so many steps without guesses took. Of loops shorter than they would be without guesses it is known that
+    /// their steps take longer, so they only tell what a step takes at the most.
     pub(crate) fn learn_plain(
         &mut self,
         sequences: usize,
@@ -203,13 +212,20 @@ impl Policy {
     ) {
         self.earn(steps as f64);
         self.since_gain = self.since_gain.saturating_add(steps);
+        let (known, step) = (self.plain.known(sequences), seconds / steps as f64);
         if !is_short {
             self.uncompared = 0;
-            let expected = self.plain.known(sequences).unwrap_or(f64::INFINITY);
-            self.plain
-                .learn(sequences, seconds / steps as f64, expected);
             self.verify.forgive(FORGIVENESS);
         }
+        if !is_short || known.is_some_and(|known| step < known) {
+            self.plain
+                .learn(sequences, step, known.unwrap_or(f64::INFINITY));
+        }
+    }
+
+    /// Learns what a step with so many rows takes on a device that is prepared for it.
+    pub(crate) fn learn_rehearsal(&mut self, rows: usize, seconds: f64) {
+        self.verify.set(rows, seconds);
     }
 
     /// Learns what the draft model took, if that was measured. Returns the seconds that count, which are those expected if
@@ -227,11 +243,9 @@ impl Policy {
         steps * seconds.map_or(expected, learn)
     }
 
-    /// Learns what a step with guesses took and brought.
-    pub(crate) fn learn_verify(&mut self, step: Verified) {
-        let Some(plain) = self.plain.known(step.sequences) else {
-            return;
-        };
+    /// Learns what a step with guesses took and brought. Returns the seconds that steps without them would have taken.
+    pub(crate) fn learn_verify(&mut self, step: Verified) -> Option<f64> {
+        let plain = self.plain.known(step.sequences)?;
         let expected = self.verify.expected(step.rows, step.sequences, plain);
         let seconds = self.verify.learn(step.rows, step.seconds, expected);
         let without = step.tokens as f64 / step.sequences as f64;
@@ -243,6 +257,7 @@ impl Policy {
             true => 0,
             false => self.since_gain.saturating_add(1),
         };
+        Some(without * plain)
     }
 
     /// What may be lost for so many steps.
@@ -259,9 +274,10 @@ fn values(prospects: &[Option<Prospect>]) -> Vec<(f64, usize)> {
     let mut values = Vec::new();
     for (index, prospect) in prospects.iter().enumerate() {
         let Some(prospect) = prospect else { continue };
-        let a = prospect.acceptance.clamp(0.0, 1.0);
-        let powers = std::iter::successors(Some(a), |value| Some(value * a));
-        let worth = powers.take_while(|value| *value >= LEAST_VALUE);
+        let [first, further] =
+            [prospect.odds.first, prospect.odds.further].map(|p| p.clamp(0.0, 1.0));
+        let products = std::iter::successors(Some(first), |value| Some(value * further));
+        let worth = products.take_while(|value| *value >= LEAST_VALUE);
         values.extend(worth.take(prospect.most).map(|value| (value, index)));
     }
     values.sort_by(|(a, _), (b, _)| b.total_cmp(a));

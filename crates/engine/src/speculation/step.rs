@@ -1,6 +1,6 @@
 //! A step in which guesses are verified.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use thalweg_rwkv::{Batch, Chosen, Draft, Next};
 
@@ -51,7 +51,10 @@ impl<B: Batch> Engine<B> {
 
     /// What could be guessed of each sequence.
     fn offers(&mut self, next: &[Next]) -> Vec<Option<Offer>> {
-        let longest = self.batch.longest_guess();
+        let longest = match self.rehearsals.allow_guesses() {
+            true => self.batch.longest_guess(),
+            false => 0,
+        };
         let mut offer = |next: &Next| {
             let can_draft = self
                 .draft
@@ -77,9 +80,9 @@ impl<B: Batch> Engine<B> {
             self.running[slot].as_ref()?.wish(slot, counts[*index])
         };
         let wishes: Vec<Wish<'_>> = wanting.iter().filter_map(wish).collect();
-        let start = Instant::now();
+        let start = (self.clock)();
         let drafted = draft.guess(&wishes);
-        let took = start.elapsed();
+        let took = (self.clock)().saturating_sub(start);
         let work = Drafted {
             among: next.len(),
             sequences: wishes.len(),
@@ -115,20 +118,21 @@ impl<B: Batch> Engine<B> {
             guess,
         });
         let drafts: Vec<Draft<'_>> = drafts.collect();
-        let start = Instant::now();
+        let start = self.now();
         let rows = self.batch.verify(&drafts)?;
-        let took = start.elapsed();
+        let took = self.now().saturating_sub(start);
         let is_chosen = |chosen: &&Option<Chosen>| chosen.is_some();
-        self.policy.learn_verify(Verified {
+        let without = self.policy.learn_verify(Verified {
             sequences: next.len(),
             rows: next.len() + guesses.tokens.iter().map(Vec::len).sum::<usize>(),
             tokens: rows.iter().flatten().filter(is_chosen).count(),
             seconds: took.as_secs_f64(),
             drafting: guesses.drafting,
         });
+        let without = Duration::from_secs_f64(without.unwrap_or(0.0));
         for ((next, guess), row) in next.iter().zip(&guesses.tokens).zip(rows) {
             if let Some(sequence) = &mut self.running[next.slot] {
-                sequence.count_guess(guess, &row, took);
+                sequence.count_guess(guess, &row, took, without);
             }
             // No guess reaches beyond an end, so nobody has to go back.
             self.follow(next.slot, None, row)?;

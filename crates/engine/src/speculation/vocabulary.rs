@@ -4,12 +4,13 @@ use thalweg_tokenizer::Tokenizer;
 
 use crate::Error;
 
-/// Refuses a draft model whose tokens are not the model's, one by one.
+/// Refuses a draft model whose tokens are not the model's, one by one. [`Engine::with_draft_model`](crate::Engine::with_draft_model)
+/// does so, too; this is for asking before weights are loaded.
 ///
 /// # Errors
 ///
 /// [`Error::DraftVocabulary`] with the first token that differs.
-pub(crate) fn check_vocabulary(model: &Tokenizer, draft: &Tokenizer) -> Result<(), Error> {
+pub fn check_draft_vocabulary(model: &Tokenizer, draft: &Tokenizer) -> Result<(), Error> {
     let tokens = model.vocab_len().max(draft.vocab_len()) as u32;
     let differs = |token: &u32| model.token_bytes(*token) != draft.token_bytes(*token);
     match (0..tokens).find(differs) {

@@ -1,12 +1,16 @@
 //! States in files.
 
+mod body;
 mod header;
 #[cfg(not(target_arch = "wasm32"))]
 mod on_disk;
 mod rows;
 
+use std::io;
+
 use thalweg_rwkv::{Hyperparameters, State};
 
+use body::Body;
 pub(crate) use header::MOST_TOKENS;
 use header::{CHECKSUM_BYTES, FIXED_BYTES, Header, Shape};
 #[cfg(not(target_arch = "wasm32"))]
@@ -208,33 +212,37 @@ impl StateFormat {
     /// Says what is wrong with them.
     pub fn decode(&self, bytes: &[u8]) -> Result<SavedState, StateFault> {
         let header = self.header(bytes)?;
-        check_length(bytes.len() as u64, header.file_bytes(&self.hp))?;
-        let body = split_checksum("contents", bytes)?;
-        let (mut rest, tokens) = self.tokens(&header, body)?;
+        let expected = header.file_bytes(&self.hp);
+        check_length(bytes.len() as u64, expected)?;
+        let (beginning, body) = bytes.split_at(header.bytes());
+        let found = bytes.len() as u64;
+        self.decode_body(&header, beginning, body)
+            .map_err(|fault| match fault {
+                ReadFault::State(fault) => fault,
+                ReadFault::Io(_) => StateFault::Length { found, expected },
+            })
+    }
 
+    /// The state after a header and its tokens, which lie in `beginning`, from a source of the right length.
+    fn decode_body(
+        &self,
+        header: &Header,
+        beginning: &[u8],
+        source: impl io::Read,
+    ) -> Result<SavedState, ReadFault> {
+        let tokens = self.tokens(header, beginning)?;
         let mut state = State::zeros(&self.hp);
         let mut logits = vec![0.0; if header.has_logits { self.hp.vocab } else { 0 }];
         let row = self.hp.head_size;
-        let State {
-            att_shift,
-            ffn_shift,
-            wkv,
-        } = &mut state;
-        let parts = [
-            (header.encoding, row, att_shift),
-            (header.encoding, row, ffn_shift),
-            (header.encoding, row, wkv),
-            (StateEncoding::F32, 1, &mut logits),
-        ];
-        for (encoding, row, numbers) in parts {
-            let missing = StateFault::Length {
-                found: bytes.len() as u64,
-                expected: header.file_bytes(&self.hp),
-            };
-            rest = encoding.decode(rest, row, numbers).ok_or(missing)?;
-            if numbers.iter().any(|x| !x.is_finite()) {
-                return Err(StateFault::NonFinite);
-            }
+        let mut body = Body::new(source, beginning);
+        for part in [&mut state.att_shift, &mut state.ffn_shift, &mut state.wkv] {
+            body.read(header.encoding, row, part)?;
+        }
+        body.read(StateEncoding::F32, 1, &mut logits)?;
+        let (found, expected, is_finite) = body.finish()?;
+        check("contents", found, expected)?;
+        if !is_finite {
+            return Err(StateFault::NonFinite.into());
         }
         let logits = header.has_logits.then_some(logits);
         Ok(SavedState {
@@ -250,22 +258,34 @@ impl StateFormat {
         Ok(header)
     }
 
-    /// The tokens listed after a header, and what follows them.
-    fn tokens<'b>(
-        &self,
-        header: &Header,
-        bytes: &'b [u8],
-    ) -> Result<(&'b [u8], Vec<u32>), StateFault> {
-        let (beginning, rest) =
-            bytes
-                .split_at_checked(header.bytes())
-                .ok_or(StateFault::Length {
-                    found: bytes.len() as u64,
-                    expected: header.file_bytes(&self.hp),
-                })?;
-        let beginning = split_checksum("header", beginning)?;
+    /// The tokens listed after a header, at the end of `bytes`.
+    fn tokens(&self, header: &Header, bytes: &[u8]) -> Result<Vec<u32>, StateFault> {
+        check_length(bytes.len() as u64, header.bytes() as u64)?;
+        let beginning = split_checksum("header", bytes)?;
         let tokens = beginning[FIXED_BYTES..].as_chunks().0.iter();
-        Ok((rest, tokens.map(|x| u32::from_le_bytes(*x)).collect()))
+        Ok(tokens.map(|x| u32::from_le_bytes(*x)).collect())
+    }
+}
+
+/// Why a state could not be read.
+enum ReadFault {
+    State(StateFault),
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "there are no files to tell it of")
+    )]
+    Io(io::Error),
+}
+
+impl From<StateFault> for ReadFault {
+    fn from(fault: StateFault) -> Self {
+        Self::State(fault)
+    }
+}
+
+impl From<io::Error> for ReadFault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }
 
@@ -286,8 +306,13 @@ fn split_checksum<'b>(part: &'static str, bytes: &'b [u8]) -> Result<&'b [u8], S
         });
     };
     let (found, expected) = (crc32fast::hash(before), u32::from_le_bytes(*checksum));
+    check(part, found, expected).map(|()| before)
+}
+
+/// Refuses a part whose checksum is not the one that was written.
+fn check(part: &'static str, found: u32, expected: u32) -> Result<(), StateFault> {
     match found == expected {
-        true => Ok(before),
+        true => Ok(()),
         false => Err(StateFault::Checksum {
             part,
             found,

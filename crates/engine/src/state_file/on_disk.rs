@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::{FIXED_BYTES, SavedState, StateFault, StateFormat, check_length};
+use super::header::Header;
+use super::{FIXED_BYTES, ReadFault, SavedState, StateFormat, check_length};
 use crate::{Error, Snapshot};
 
 impl StateFormat {
@@ -57,13 +58,9 @@ impl StateFormat {
     /// What a file says of itself; the state in it is neither read nor checked.
     pub(crate) fn peek(&self, path: &Path) -> Result<Peeked, Error> {
         self.read(path, |format, file| {
-            let (length, mut bytes) = format.read_fixed(file)?;
-            let header = format.header(&bytes)?;
-            file.take((header.bytes() - bytes.len()) as u64)
-                .read_to_end(&mut bytes)?;
-            let (_, tokens) = format.tokens(&header, &bytes)?;
+            let (length, header, beginning) = format.read_beginning(file)?;
             Ok(Peeked {
-                tokens,
+                tokens: format.tokens(&header, &beginning)?,
                 bytes: length,
                 has_logits: header.has_logits,
             })
@@ -85,19 +82,20 @@ impl StateFormat {
     }
 
     fn read_all(&self, file: &mut File) -> Result<SavedState, ReadFault> {
-        let (length, mut bytes) = self.read_fixed(file)?;
-        file.take(length).read_to_end(&mut bytes)?; // a length that a state of this model has
-        Ok(self.decode(&bytes)?)
+        let (_, header, beginning) = self.read_beginning(file)?;
+        self.decode_body(&header, &beginning, file)
     }
 
-    /// The length of the file and its first bytes, after both were checked.
-    fn read_fixed(&self, file: &mut File) -> Result<(u64, Vec<u8>), ReadFault> {
+    /// The length of the file, which is that of a state of this model, its header, and the bytes of that and the tokens.
+    fn read_beginning(&self, file: &mut File) -> Result<(u64, Header, Vec<u8>), ReadFault> {
         let length = file.metadata()?.len();
         let mut bytes = Vec::new();
         file.take(FIXED_BYTES as u64).read_to_end(&mut bytes)?;
         let header = self.header(&bytes)?;
         check_length(length, header.file_bytes(&self.hp))?;
-        Ok((length, bytes))
+        file.take((header.bytes() - bytes.len()) as u64)
+            .read_to_end(&mut bytes)?;
+        Ok((length, header, bytes))
     }
 }
 
@@ -107,23 +105,6 @@ pub(crate) struct Peeked {
     /// Its length.
     pub(crate) bytes: u64,
     pub(crate) has_logits: bool,
-}
-
-enum ReadFault {
-    State(StateFault),
-    Io(io::Error),
-}
-
-impl From<StateFault> for ReadFault {
-    fn from(fault: StateFault) -> Self {
-        Self::State(fault)
-    }
-}
-
-impl From<io::Error> for ReadFault {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -14,7 +14,9 @@ use crate::fake_batch::{Answer, FakeBatch, alone};
 const A: u32 = 1;
 
 pub(crate) fn engine(batch: FakeBatch, options: EngineOptions) -> Engine<FakeBatch> {
-    Engine::new(batch, Arc::new(tokenizer()), options).unwrap()
+    let clock = batch.clock.clone();
+    let engine = Engine::new(batch, Arc::new(tokenizer()), options).unwrap();
+    engine.with_clock(move || clock.now())
 }
 
 pub(crate) fn request(prompt: &[u32], tokens: usize, seed: u64) -> Request {

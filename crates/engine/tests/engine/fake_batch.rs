@@ -46,6 +46,20 @@ pub(crate) struct Log {
     pub(crate) transfers: usize,
 }
 
+/// A clock that stands still but where a batch says that something took time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clock(Arc<Mutex<Duration>>);
+
+impl Clock {
+    pub(crate) fn now(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
 pub(crate) struct FakeBatch {
     sessions: Vec<FakeSession>,
     samplings: Vec<Sampling>,
@@ -57,8 +71,13 @@ pub(crate) struct FakeBatch {
     largest_step: usize,
     pub(crate) longest_loop: usize,
     pub(crate) longest_guess: usize,
-    /// What a step takes, however many tokens it has.
+    /// What a step takes by the clock, however many tokens it has.
     pub(crate) step_time: Duration,
+    /// What the first two steps of each size with guesses take: kernels are compiled for a power of two of rows.
+    pub(crate) cold_step_time: Option<Duration>,
+    /// How often there were guesses of such a size.
+    guesses: HashMap<usize, usize>,
+    pub(crate) clock: Clock,
     pub(crate) log: Arc<Mutex<Log>>,
 }
 
@@ -79,6 +98,9 @@ impl FakeBatch {
             longest_loop: 1,
             longest_guess: 0,
             step_time: Duration::ZERO,
+            cold_step_time: None,
+            guesses: HashMap::new(),
+            clock: Clock::default(),
             log: Arc::default(),
         }
     }
@@ -87,9 +109,7 @@ impl FakeBatch {
     fn begin_step(&mut self, parts: &[Part<'_>]) -> Result<Option<Fault>, thalweg_rwkv::Error> {
         self.check(parts);
         self.logits.fill(None);
-        if !self.step_time.is_zero() {
-            std::thread::sleep(self.step_time);
-        }
+        self.clock.advance(self.step_time);
         let mut log = self.log.lock().unwrap();
         let step = log.steps.len();
         let describe = |part: &Part<'_>| (part.slot, part.tokens.len());
@@ -186,6 +206,12 @@ impl Batch for FakeBatch {
             wanted: Wanted::All,
         });
         let parts: Vec<Part<'_>> = parts.collect();
+        let rows: usize = tokens.iter().map(Vec::len).sum();
+        let before = self.guesses.entry(rows.next_power_of_two());
+        let before = before.and_modify(|before| *before += 1).or_default();
+        if let Some(cold) = self.cold_step_time.filter(|_| *before < 2) {
+            self.clock.advance(cold);
+        }
         let fault = self.begin_step(&parts)?;
         let mut rows = Vec::new();
         for (index, part) in parts.iter().enumerate() {

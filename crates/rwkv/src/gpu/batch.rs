@@ -26,7 +26,7 @@ use crate::{Batch, Chosen, Draft, Error, Hyperparameters, Next, Part, Sampling, 
 /// sums are in another order: in [`Precision::Exact`](super::Precision::Exact) logits differ by less than 1e-5, in
 /// [`Precision::Fast`](super::Precision::Fast) as far as 16-bit operands move them. Guessed tokens are several of a part.
 ///
-/// The first [verification](Batch::verify) of guesses takes memory for 16 rows or, if more are verified at once, up to 64: for each
+/// The first [verification](Batch::verify) of guesses takes memory for 32 rows or, if more are verified at once, up to 64: for each
 /// `56 * layers * width` bytes of a log (4.6 MB for a model of 2.9B), and about `4 * vocab` for choosing.
 #[derive(Debug)]
 pub struct GpuBatch {

@@ -11,14 +11,16 @@ use super::log::{Due, StateLog};
 use super::model::GpuModel;
 use super::plans::{Guessing, Step};
 use super::recorder::Recorder;
+use crate::batch::check_drafts;
 use crate::{Batch, Chosen, Draft, Error, Next};
 
-/// The most guessed tokens that a run reads of a sequence: with the token before them as many rows as the smallest plan of tiles.
-const LONGEST_GUESS: usize = 15;
+/// The most guessed tokens that a run reads of a sequence: with the token before them as many rows as a plan has. On large devices
+/// so many take hardly longer than a few; how many are worth it is the engine's to find out.
+const LONGEST_GUESS: usize = 31;
 /// The most rows of a run, for they all have logits, and rows in the log.
 const MOST_ROWS: usize = 64;
 /// Rows that the log has room for at the least.
-const LEAST_ROWS: usize = 16;
+const LEAST_ROWS: usize = 1 + LONGEST_GUESS;
 
 impl GpuBatch {
     /// The most guessed tokens of a sequence that are read in one run.
@@ -94,6 +96,52 @@ impl GpuBatch {
         if drafts.iter().all(|draft| draft.guess.is_empty()) {
             return self.choose_after(drafts);
         }
+        let chosen = self.choose_in_all_rows(drafts)?;
+        self.accept(drafts, chosen)
+    }
+
+    /// Verifies guesses of which so many tokens are taken for right, whatever the model would choose: for measuring what that takes.
+    /// The drafts must fit a run.
+    ///
+    /// # Errors
+    /// Those of [`verify`](Batch::verify); [`Error::StepTooLarge`] if the drafts do not fit a run, [`Error::Setting`] if there are
+    /// not as many numbers as drafts.
+    pub fn verify_as_if(
+        &mut self,
+        drafts: &[Draft<'_>],
+        right: &[usize],
+    ) -> Result<Vec<Vec<Option<Chosen>>>, Error> {
+        check_drafts(self, drafts)?;
+        let tokens = drafts.iter().map(|draft| 1 + draft.guess.len()).sum();
+        let largest = self.most_guessed_rows();
+        if tokens > largest {
+            return Err(Error::StepTooLarge { tokens, largest });
+        }
+        if drafts.len() != right.len() {
+            return Err(Error::Setting {
+                name: "number of guesses taken for right",
+                found: right.len(),
+                expected: drafts.len().to_string(),
+            });
+        }
+        if drafts.iter().all(|draft| draft.guess.is_empty()) {
+            return self.choose_after(drafts);
+        }
+        let mut rows = self.choose_in_all_rows(drafts)?;
+        for ((draft, right), rows) in drafts.iter().zip(right).zip(&mut rows) {
+            for (index, (chosen, guessed)) in rows.iter_mut().zip(draft.guess).enumerate() {
+                let token = if index < *right { *guessed } else { !guessed };
+                *chosen = chosen.take().map(|chosen| Chosen { token, ..chosen });
+            }
+        }
+        self.accept(drafts, rows)
+    }
+
+    /// Reads drafts, and chooses a token after every row of each.
+    fn choose_in_all_rows(
+        &mut self,
+        drafts: &[Draft<'_>],
+    ) -> Result<Vec<Vec<Option<Chosen>>>, Error> {
         let slots = drafts
             .iter()
             .flat_map(|draft| std::iter::repeat_n(draft.slot, 1 + draft.guess.len()));
@@ -123,8 +171,7 @@ impl GpuBatch {
             .chosen(&model.context, &slots, planned, 1)?
             .into_iter();
         let rows_of = |draft: &Draft<'_>| chosen.by_ref().take(1 + draft.guess.len()).collect();
-        let chosen: Vec<Vec<_>> = drafts.iter().map(rows_of).collect();
-        self.accept(drafts, chosen)
+        Ok(drafts.iter().map(rows_of).collect())
     }
 
     /// Keeps, of what was chosen after every row, what single steps would have chosen.

@@ -436,3 +436,41 @@ fn guesses_in_halves_leave_the_state_of_what_was_right() {
         assert_same_states(&found, &expected, 2e-2, "in halves");
     }
 }
+
+/// What is taken for right is read, as if the model had chosen it.
+#[test]
+fn guesses_taken_for_right_leave_the_state_that_reading_them_does() {
+    let options = GpuOptions {
+        tuning: chunks_of(64),
+        ..GpuOptions::default()
+    };
+    let model = GpuModel::load(Arc::clone(&CONTEXT), &synth_tiny(), options).unwrap();
+    let mut batch = GpuBatch::new(Arc::new(model), 2).unwrap();
+    let tokens: Vec<u32> = (10..26).collect();
+    for right in [0, 4, 15] {
+        batch.reset(0).unwrap();
+        batch.reset(1).unwrap();
+        let draft = Draft {
+            slot: 0,
+            token: tokens[0],
+            guess: &tokens[1..],
+        };
+        let chosen = batch.verify_as_if(&[draft], &[right]).unwrap().remove(0);
+        assert_eq!(chosen.len(), 1 + right);
+        let read = &tokens[..=right];
+        batch.forward(&[part(1, read, Wanted::Nothing)]).unwrap();
+        let [found, expected] = [0, 1].map(|slot| batch.state(slot).unwrap());
+        assert_same_states(&found, &expected, 5e-5, "taken for right");
+    }
+    let draft = Draft {
+        slot: 0,
+        token: 1,
+        guess: &[1; 90],
+    };
+    let too_long = batch.verify_as_if(&[draft], &[1]);
+    assert!(matches!(too_long, Err(Error::StepTooLarge { .. })));
+    let guess = &[1; 3];
+    let draft = Draft { guess, ..draft };
+    let miscounted = batch.verify_as_if(&[draft], &[]);
+    assert!(matches!(miscounted, Err(Error::Setting { .. })));
+}

@@ -43,9 +43,9 @@ pub(super) enum Reply {
 impl Conversation {
     pub(super) fn new(args: &Args) -> Result<Self, Failure> {
         let settings = args.sampler.settings()?;
-        let guessing = args.speculation.open()?;
         let file = args.model.open()?;
         let tokenizer = Arc::new(Tokenizer::from_gguf(file.metadata())?);
+        let guessing = args.speculation.open(&tokenizer)?;
         let template =
             ChatTemplate::from_gguf(file.metadata())?.with_thinking(args.thinking.into());
         let model_talks = tokenizer.kind() == TokenizerKind::World
