@@ -59,7 +59,7 @@ many in one submission less that of one, divided by the others; on GPUs weights 
 
 --check reads a few dozen tokens on the CPU first, and the same on the device: in ragged chunks, token by token, several \
 sequences at once, in a loop; then prompts in the chunk and block sizes that are measured against short chunks. Logits may differ \
-by 1e-3 of their standard deviation with precision exact, 5e-2 with fast, 0.5 with activations q8, states by as much of their \
+by 1e-3 of their standard deviation with precision exact, by 0.5 with fast or with activations q8, states by as much of their \
 largest number; choices where the best logit is ahead by more are compared, too. If anything differs by more, nothing is measured, \
 and the exit code is 4. It compiles kernels, so that the cold run no longer does. On the CPU chunks are compared with one another, \
 and must agree bit for bit.
