@@ -6,32 +6,31 @@
 // What weights are multiplied by, as their factors, unlike themselves, may be subnormal. A power of two, to be taken back.
 const WEIGHT_SCALE = 64.0;
 
-// Sixteen weights times WEIGHT_SCALE, four consecutive columns a vec4.
-fn half_weights(packed: Packed, span: u32, half: u32) -> array<vec4<f16>, 4> {
-    {% if centre > 0 %}
-    let quants = quants(packed, span, half);
-    {% else %}
-    let quants = quants(packed, span, half) ^ vec4<u32>(0x80808080u); // signed bytes, 128 more
-    {% endif %}
-    let factors = factors(packed, span, half) * WEIGHT_SCALE;
-    let scale = vec2<f16>(f16(factors.x));
-    let offset = vec2<f16>(f16(factors.y{% if centre > 0 %} + {{ centre }}.0 * factors.x{% endif %}));
-    return array(
-        four_weights(quants.x, scale, offset),
-        four_weights(quants.y, scale, offset),
-        four_weights(quants.z, scale, offset),
-        four_weights(quants.w, scale, offset),
-    );
+struct HalfFactors {
+    scale: vec2<f16>,
+    offset: vec2<f16>,
 }
 
-fn four_weights(quants: u32, scale: vec2<f16>, offset: vec2<f16>) -> vec4<f16> {
-    let even = two_weights(quants, scale, offset);
-    let odd = two_weights(quants >> 8u, scale, offset);
+// What makes weights times WEIGHT_SCALE of centred quants.
+fn half_factors(packed: Packed, span: u32, half: u32) -> HalfFactors {
+    let factors = factors(packed, span, half) * WEIGHT_SCALE;
+    return HalfFactors(vec2<f16>(f16(factors.x)), vec2<f16>(f16(factors.y{% if centre > 0 %} + {{ centre }}.0 * factors.x{% endif %})));
+}
+
+// Four weights times WEIGHT_SCALE, of the quants in the bytes of a word.
+fn half_weights(quants: u32, factors: HalfFactors) -> vec4<f16> {
+    {% if centre > 0 %}
+    let bytes = quants;
+    {% else %}
+    let bytes = quants ^ 0x80808080u; // they have a sign; 128 more have none
+    {% endif %}
+    let even = two_weights(bytes, factors);
+    let odd = two_weights(bytes >> 8u, factors);
     return vec4<f16>(even.x, odd.x, even.y, odd.y);
 }
 
 // Of the first and the third byte.
-fn two_weights(bytes: u32, scale: vec2<f16>, offset: vec2<f16>) -> vec2<f16> {
+fn two_weights(bytes: u32, factors: HalfFactors) -> vec2<f16> {
     let placed = (bytes & 0x00ff00ffu) | 0x64006400u; // twice the bits of 1024
-    return fma(vec2<f16>(unpack2x16float(placed)) - vec2<f16>({{ 1024 + middle }}.0h), scale, offset);
+    return fma(vec2<f16>(unpack2x16float(placed)) - vec2<f16>({{ 1024 + middle }}.0h), factors.scale, factors.offset);
 }

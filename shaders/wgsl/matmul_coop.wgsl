@@ -101,12 +101,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 let of_span = min(span + i % {{ steps }}u, job.spans - 1u);
                 {% for half in range(2) %}
                 {% if centre is not none %}
-                let weights{{ half }} = half_weights(packed{{ l }}, of_span, {{ half }}u);
+                let factors{{ half }} = half_factors(packed{{ l }}, of_span, {{ half }}u);
+                let quants{{ half }} = quants(packed{{ l }}, of_span, {{ half }}u);
                 {% else %}
                 let decoded{{ half }} = decode(packed{{ l }}, of_span, {{ half }}u);
                 {% endif %}
                 {% for c in range(4) %}
-                set_weight_tile(at + {{ 4 * half + c }}u, {% if centre is not none %}weights{{ half }}[{{ c }}]{% else %}vec4<f16>(decoded{{ half }}.quants[{{ c }}]){% endif %});
+                set_weight_tile(at + {{ 4 * half + c }}u, {% if centre is not none %}half_weights(quants{{ half }}[{{ c }}], factors{{ half }}){% else %}vec4<f16>(decoded{{ half }}.quants[{{ c }}]){% endif %});
                 {% endfor %}
                 {% endfor %}
             }
