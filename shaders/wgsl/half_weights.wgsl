@@ -3,6 +3,7 @@
 // weight no further than rounding itself may move one as far from zero as the farthest of its sixteen, as quants are
 // centred before.
 {% set middle = centre if centre > 0 else 128 %}
+{% set most = 2 * middle - 1 %}
 // What weights are multiplied by, as their factors, unlike themselves, may be subnormal. A power of two, to be taken back.
 const WEIGHT_SCALE = 64.0;
 
@@ -31,6 +32,7 @@ fn half_weights(quants: u32, factors: HalfFactors) -> vec4<f16> {
 
 // Of the first and the third byte.
 fn two_weights(bytes: u32, factors: HalfFactors) -> vec2<f16> {
-    let placed = (bytes & 0x00ff00ffu) | 0x64006400u; // twice the bits of 1024
+    // Masked by no more bits than quants have, so that the mask of nibbles before it need not be made. Or'd: twice the bits of 1024.
+    let placed = (bytes & {{ most * 65537 }}u) | 0x64006400u;
     return fma(vec2<f16>(unpack2x16float(placed)) - vec2<f16>({{ 1024 + middle }}.0h), factors.scale, factors.offset);
 }
