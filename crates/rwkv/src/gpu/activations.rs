@@ -187,12 +187,15 @@ impl Activations {
             cast_slice(&rows.picks),
             cast_slice(&sequences),
         ];
-        let mut bytes = Vec::new();
-        for (input, offset) in inputs.into_iter().zip(self.input_offsets) {
-            if !input.is_empty() {
-                bytes.resize(offset as usize, 0);
-                bytes.extend_from_slice(input);
-            }
+        let placed = inputs.into_iter().zip(self.input_offsets);
+        let placed = placed.filter(|(input, _)| !input.is_empty());
+        let ends = placed
+            .clone()
+            .map(|(input, offset)| offset as usize + input.len());
+        let mut bytes = Vec::with_capacity(ends.max().unwrap_or_default());
+        for (input, offset) in placed {
+            bytes.resize(offset as usize, 0);
+            bytes.extend_from_slice(input);
         }
         Ok(context.write(&self.inputs, 0, &bytes)?)
     }

@@ -186,9 +186,11 @@ impl DeviceSampler {
             rows.map(|(slot, guessed)| row(slot).with_guessed(guessed))
         });
         let rows: Vec<SampleRow> = rows.collect();
-        let mut bytes = bytes_of(&count).to_vec();
+        let settings: &[u8] = cast_slice(&rows);
+        let mut bytes = Vec::with_capacity(SETTINGS_OFFSET as usize + settings.len());
+        bytes.extend_from_slice(bytes_of(&count));
         bytes.resize(SETTINGS_OFFSET as usize, 0);
-        bytes.extend_from_slice(cast_slice(&rows));
+        bytes.extend_from_slice(settings);
         context.write(&self.scratch.rows, 0, &bytes)?;
         Ok(is_rebound)
     }
