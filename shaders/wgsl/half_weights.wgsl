@@ -1,10 +1,11 @@
 // Weights of integers as 16-bit floats, in half the instructions that it takes by way of 32-bit ones: a byte put into the
-// mantissa of 1024 adds itself to it, exactly, and two such numbers share a word. Factors are rounded to 16 bits, which moves a
-// weight no further than rounding itself may move one as far from zero as the farthest of its sixteen, as quants are
-// centred before.
+// mantissa of 1024 adds itself to it, exactly, and two such numbers share a word. Factors are rounded to 16 bits. That moves a
+// weight by as much as rounding would move the largest of its sixteen, and by no more, because quants are centred before: an
+// offset near zero is rounded finely.
 {% set middle = centre if centre > 0 else 128 %}
 {% set most = 2 * middle - 1 %}
-// What weights are multiplied by, as their factors, unlike themselves, may be subnormal. A power of two, to be taken back.
+// What weights are multiplied by, as their factors may be subnormal where they themselves are not, which a driver may flush. A
+// power of two, which sums are divided by exactly; weights beyond 1,023 become infinite, which the guard on the logits sees.
 const WEIGHT_SCALE = 64.0;
 
 struct HalfFactors {
@@ -32,7 +33,7 @@ fn half_weights(quants: u32, factors: HalfFactors) -> vec4<f16> {
 
 // Of the first and the third byte.
 fn two_weights(bytes: u32, factors: HalfFactors) -> vec2<f16> {
-    // Masked by no more bits than quants have, so that the mask of nibbles before it need not be made. Or'd: twice the bits of 1024.
+    // No more bits than quants have, so that a compiler can leave out the mask of nibbles before it; and twice the bits of 1024.
     let placed = (bytes & {{ most * 65537 }}u) | 0x64006400u;
     return fma(vec2<f16>(unpack2x16float(placed)) - vec2<f16>({{ 1024 + middle }}.0h), factors.scale, factors.offset);
 }
