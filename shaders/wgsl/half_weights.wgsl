@@ -14,8 +14,8 @@ struct HalfFactors {
 }
 
 // What makes weights times WEIGHT_SCALE of centred quants.
-fn half_factors(packed: Packed, span: u32, half: u32) -> HalfFactors {
-    let factors = factors(packed, span, half) * WEIGHT_SCALE;
+fn half_factors(packed: Packed{{ suffix }}, span: u32, half: u32) -> HalfFactors {
+    let factors = factors{{ suffix }}(packed, span, half) * WEIGHT_SCALE;
     return HalfFactors(vec2<f16>(f16(factors.x)), vec2<f16>(f16(factors.y{% if centre > 0 %} + {{ centre }}.0 * factors.x{% endif %})));
 }
 

@@ -3,7 +3,11 @@ enable wgpu_cooperative_matrix;
 // Matrix times many tokens on cooperative matrices: operands rounded to f16, sums in f32. A workgroup computes a tile of
 // TILE_ROWS rows by TILE_TOKENS tokens, {{ steps }} spans of 32 columns at a time, which it decodes into workgroup memory. Its
 // subgroups form a grid of {{ subgroup_rows }} (rows) by {{ subgroup_tokens }} (tokens); each holds {{ rows }} x {{ tokens }} matrices of sums. Twin: twins::matmul.
+{% if halves_from is not none %}
+// Jobs from the {{ halves_from }}. on have matrices in F16, whatever the others have.
+{% endif %}
 {% include "jobs.wgsl" %}
+{% set suffix = "0" if halves_from is not none else "" %}
 {% if centre is not none %}
 {% include "half_weights.wgsl" %}
 {% endif %}
@@ -28,15 +32,24 @@ var<workgroup> sums: array<f32, {{ subgroup_rows * subgroup_tokens * size * size
         {% for l in range(weight_loads) %}
         {
             let i = local + {{ l * workgroup }}u;
-            let row = min(first_row + i / {{ steps }}u, job.rows - 1u);
-            packed{{ l }} = fetch(job.weights + row * job.weights_stride, job.spans, min(span + i % {{ steps }}u, job.spans - 1u));
+            let row = job.weights + min(first_row + i / {{ steps }}u, job.rows - 1u) * job.weights_stride;
+            let of_row = min(span + i % {{ steps }}u, job.spans - 1u);
+            {% if halves_from is not none %}
+            if (has_halves) {
+                halves{{ l }} = fetch1(row, job.spans, of_row);
+            } else {
+                packed{{ l }} = fetch0(row, job.spans, of_row);
+            }
+            {% else %}
+            packed{{ l }} = fetch(row, job.spans, of_row);
+            {% endif %}
         }
         {% endfor %}
         {% for l in range(input_loads) %}
         {
             let i = local + {{ l * workgroup }}u;
             let token = min(first_token + i / STEP, rows.count - 1u);
-            input{{ l }} = load_input(job, token, min(span + (i % STEP) / 8u, job.spans - 1u), i % 8u);
+            input{{ l }} = load_input(job, {{ "has_halves, " if halves_from is not none }}token, min(span + (i % STEP) / 8u, job.spans - 1u), i % 8u);
         }
         {% endfor %}
 {% endmacro %}
@@ -55,14 +68,35 @@ fn set_{{ tile }}(at: u32, value: vec4<f16>) {
 
 {% endfor %}
 // vec4 `index` of a span's 32 columns of a token's input.
-fn load_input(job: Job, token: u32, span: u32, index: u32) -> vec4<f16> {
-    let column = (first_column(span) + (index / 4u) * HALF_STRIDE) / 4u + index % 4u;
+fn load_input(job: Job, {{ "has_halves: bool, " if halves_from is not none }}token: u32, span: u32, index: u32) -> vec4<f16> {
+    var column = (first_column{{ suffix }}(span) + (index / 4u) * HALF_STRIDE{{ suffix }}) / 4u + index % 4u;
+    {% if halves_from is not none %}
+    column = select(column, (first_column1(span) + (index / 4u) * HALF_STRIDE1) / 4u + index % 4u, has_halves);
+    {% endif %}
     return input[job.input + token * job.input_stride + column];
 }
+
+{# Decodes what load `l` has fetched into the tile. #}
+{% macro decode(packed, suffix, centre) %}
+                {% for half in range(2) %}
+                {% if centre is not none %}
+                let scale_and_offset{{ half }} = half_factors({{ packed }}, of_span, {{ half }}u);
+                let words{{ half }} = quants{{ suffix }}({{ packed }}, of_span, {{ half }}u);
+                {% else %}
+                let sixteen{{ half }} = decode{{ suffix }}({{ packed }}, of_span, {{ half }}u);
+                {% endif %}
+                {% for c in range(4) %}
+                set_weight_tile(at + {{ 4 * half + c }}u, {% if centre is not none %}half_weights(words{{ half }}[{{ c }}], scale_and_offset{{ half }}){% else %}vec4<f16>(sixteen{{ half }}.quants[{{ c }}]){% endif %});
+                {% endfor %}
+                {% endfor %}
+{% endmacro %}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let job = jobs[workgroup.z];
+    {% if halves_from is not none %}
+    let has_halves = workgroup.z >= {{ halves_from }}u;
+    {% endif %}
     let first_row = workgroup.x * TILE_ROWS;
     let first_token = workgroup.y * TILE_TOKENS;
     if (first_row >= job.rows) { // two conditions apart: naga takes a short-circuit for non-uniform
@@ -81,7 +115,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     {% endfor %}
     {% endfor %}
     {% for l in range(weight_loads) %}
-    var packed{{ l }}: Packed;
+    var packed{{ l }}: Packed{{ suffix }};
+    {% if halves_from is not none %}
+    var halves{{ l }}: Packed1;
+    {% endif %}
     {% endfor %}
     {% for l in range(input_loads) %}
     var input{{ l }}: vec4<f16>;
@@ -99,17 +136,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             {
                 let at = (i / {{ steps }}u) * STRIDE + (i % {{ steps }}u) * 8u;
                 let of_span = min(span + i % {{ steps }}u, job.spans - 1u);
-                {% for half in range(2) %}
-                {% if centre is not none %}
-                let factors{{ half }} = half_factors(packed{{ l }}, of_span, {{ half }}u);
-                let quants{{ half }} = quants(packed{{ l }}, of_span, {{ half }}u);
+                {% if halves_from is not none %}
+                if (has_halves) {
+{{ decode("halves" ~ l, "1", none) }}
+                } else {
+{{ decode("packed" ~ l, "0", centre) }}
+                }
                 {% else %}
-                let decoded{{ half }} = decode(packed{{ l }}, of_span, {{ half }}u);
+{{ decode("packed" ~ l, "", centre) }}
                 {% endif %}
-                {% for c in range(4) %}
-                set_weight_tile(at + {{ 4 * half + c }}u, {% if centre is not none %}half_weights(quants{{ half }}[{{ c }}], factors{{ half }}){% else %}vec4<f16>(decoded{{ half }}.quants[{{ c }}]){% endif %});
-                {% endfor %}
-                {% endfor %}
             }
         }
         {% endfor %}
@@ -156,15 +191,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let matrix_row = first_row + subgroup_row + matrix / {{ tokens }}u * SIZE;
         let matrix_token = first_token + subgroup_token + matrix % {{ tokens }}u * SIZE;
         for (var i = 4u * lane; i < SIZE * SIZE; i += {{ 4 * subgroup }}u) {
-            store(job, matrix_token + i / SIZE, matrix_row + i % SIZE, subgroup * SIZE * SIZE + i);
+            store(job, {{ "has_halves, " if halves_from is not none }}matrix_token + i / SIZE, matrix_row + i % SIZE, subgroup * SIZE * SIZE + i);
         }
         workgroupBarrier();
     }
 }
 
-{% set unscaled = " * (1.0 / WEIGHT_SCALE)" if centre is not none else "" %}
+{% set unscaled = " * unscale" if centre is not none else "" %}
 // Stores four rows of a token, whose products begin at `at`, as far as there are such.
-fn store(job: Job, token: u32, row: u32, at: u32) {
+fn store(job: Job, {{ "has_halves: bool, " if halves_from is not none }}token: u32, row: u32, at: u32) {
+    {% if halves_from is not none %}
+    let unscale = select(1.0 / WEIGHT_SCALE, 1.0, has_halves);
+    {% elif centre is not none %}
+    let unscale = 1.0 / WEIGHT_SCALE;
+    {% endif %}
     if (token >= rows.count) {
         return;
     }

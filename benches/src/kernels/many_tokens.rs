@@ -80,6 +80,7 @@ pub(super) fn matmul_coop(device: &Device, shapes: &Shapes) -> Result<Vec<Case>,
     for (matrix, tokens) in products(shapes) {
         for tile in CoopTile::ALL {
             let matmul = MatmulCoop {
+                halves_from: None,
                 encoding: matrix.encoding,
                 size,
                 subgroup,
@@ -118,6 +119,7 @@ pub(super) fn add_parts(shapes: &Shapes) -> Result<Vec<Case>, Error> {
             let kernel = AddParts {
                 parts: PARTS as u32,
                 output,
+                beside: None,
             };
             let job = Job {
                 rows: rows as u32,
@@ -127,7 +129,7 @@ pub(super) fn add_parts(shapes: &Shapes) -> Result<Vec<Case>, Error> {
             };
             let params = AddPartsParams {
                 part_stride: (tokens * rows) as u32,
-                padding: [0; 3],
+                ..AddPartsParams::default()
             };
             cases.push(Case {
                 group: "add_parts",

@@ -1,5 +1,7 @@
 //! `matmul_coop.wgsl`: products on cooperative matrices.
 
+use std::iter;
+
 use minijinja::context;
 
 use super::product::{BINDINGS, HIDDEN_SCALE, MAX_JOBS};
@@ -14,6 +16,8 @@ use crate::{Encoding, Error};
 pub struct MatmulCoop {
     /// How the matrices are encoded.
     pub encoding: Encoding,
+    /// The first of the jobs, behind others of integers, whose matrices are in F16 instead.
+    pub halves_from: Option<u32>,
     /// Rows and columns of the device's square matrices: 16 or 8.
     pub size: u32,
     /// Invocations of a subgroup, which must be of that size on the device.
@@ -86,6 +90,7 @@ impl MatmulCoop {
     pub fn kernel(&self) -> Result<Kernel, Error> {
         let MatmulCoop {
             encoding,
+            halves_from,
             size,
             subgroup,
             tile,
@@ -100,13 +105,15 @@ impl MatmulCoop {
         } = tile;
         let [tile_rows, tile_tokens] = tile.extent(size);
         let name = format!(
-            "matmul_coop{size}.{}.{tile_rows}x{tile_tokens}by{}.{}",
+            "matmul_coop{size}.{}{}.{tile_rows}x{tile_tokens}by{}.{}",
             encoding.name(),
+            halves_from.map_or(String::new(), |first| format!("_f16from{first}")),
             subgroup_rows * subgroup_tokens,
             output.name()
         );
+        let encodings = iter::once(encoding).chain(halves_from.map(|_| Encoding::F16));
         let values = context! {
-            encodings => [encoding.template()], max_jobs => MAX_JOBS, hidden_scale => HIDDEN_SCALE, input => "vec4<f16>", output => output.name(),
+            encodings => encodings.map(Encoding::template).collect::<Vec<_>>(), halves_from, max_jobs => MAX_JOBS, hidden_scale => HIDDEN_SCALE, input => "vec4<f16>", output => output.name(),
             centre => encoding.centre(), size, subgroup, subgroup_rows, subgroup_tokens, rows, tokens, steps,
         };
         let subgroups = subgroup_rows * subgroup_tokens;

@@ -192,7 +192,14 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         kernels.push(HeadStep { output }.kernel()?);
         let picked = true;
         kernels.push(LayerNorm { picked, output }.kernel()?);
-        kernels.push(AddParts { parts: 5, output }.kernel()?);
+        for beside in [None, Some(Number::F32), Some(Number::F16)] {
+            let sum = AddParts {
+                parts: 5,
+                output,
+                beside,
+            };
+            kernels.push(sum.kernel()?);
+        }
         for mixes in NormMix::MIXES {
             for rows in [
                 NormRows::Any,
@@ -254,12 +261,21 @@ fn many_tokens(encoding: Encoding) -> Result<Vec<Kernel>, Error> {
         for (size, output) in [(16, F32), (16, F16), (8, F32), (8, F16)] {
             let matmul = MatmulCoop {
                 encoding,
+                halves_from: None,
                 size,
                 subgroup: 32,
                 tile,
                 output,
             };
             kernels.push(matmul.kernel()?);
+            if encoding.has_integers() {
+                let halves_from = Some(6);
+                let matmul = MatmulCoop {
+                    halves_from,
+                    ..matmul
+                };
+                kernels.push(matmul.kernel()?);
+            }
         }
     }
     Ok(kernels)

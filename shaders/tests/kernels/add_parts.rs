@@ -2,7 +2,7 @@
 
 use bytemuck::{Zeroable, bytes_of};
 use half::f16;
-use thalweg_gpu::{Binding, Workgroups};
+use thalweg_gpu::{Binding, Buffer, Workgroups};
 use thalweg_shaders::kernels::{
     AddParts, AddPartsParams, Epilogue, HIDDEN_SCALE, Job, Number, pad_jobs,
 };
@@ -98,61 +98,53 @@ impl Case {
         finished
     }
 
-    fn run(&self, epilogue: Epilogue, output: Number) -> Vec<f32> {
+    fn jobs(&self, epilogue: Epilogue) -> Vec<Job> {
         let (all, capacity) = (self.all_rows(), self.capacity());
         let mut first_row = 0;
-        let jobs: Vec<Job> = self
-            .heights
-            .iter()
-            .map(|&height| {
-                let job = Job {
-                    rows: height as u32,
-                    input: (capacity * first_row) as u32,
-                    input_stride: height as u32,
-                    output: first_row as u32,
-                    output_stride: all as u32,
-                    epilogue: epilogue as u32,
-                    bias: (BEFORE_BIAS + first_row) as u32,
-                    first_value: (capacity * all + first_row) as u32,
-                    ..Job::zeroed()
-                };
-                first_row += height;
-                job
-            })
-            .collect();
-        let padded = pad_jobs(&jobs);
-        let params = AddPartsParams {
-            part_stride: (capacity * all) as u32,
-            padding: [0; 3],
+        let job = |&height: &usize| {
+            let job = Job {
+                rows: height as u32,
+                input: (capacity * first_row) as u32,
+                input_stride: height as u32,
+                output: first_row as u32,
+                output_stride: all as u32,
+                epilogue: epilogue as u32,
+                bias: (BEFORE_BIAS + first_row) as u32,
+                first_value: (capacity * all + first_row) as u32,
+                ..Job::zeroed()
+            };
+            first_row += height;
+            job
         };
+        self.heights.iter().map(job).collect()
+    }
+
+    fn part_stride(&self) -> u32 {
+        (self.capacity() * self.all_rows()) as u32
+    }
+
+    /// The output before the run.
+    fn out(&self, output: Number) -> Buffer {
         let held = [&self.old[..], &self.first_values].concat();
-        let out = match output {
+        match output {
             Number::F32 => buffer(&held),
             Number::F16 => buffer(&halves(&held)),
-        };
-        let bindings = [
-            Binding::Buffer(&rows(self.tokens, 0)),
-            Binding::Uniform(bytes_of(&padded)),
-            Binding::Buffer(&buffer(&self.vectors)),
-            Binding::Uniform(bytes_of(&params)),
-            Binding::Buffer(&buffer(&self.parts.concat())),
-            Binding::Buffer(&out),
-        ];
-        let kernel = AddParts {
-            parts: self.parts.len() as u32,
-            output,
-        };
-        let grid = kernel.workgroups(jobs.len() as u32, all as u32 + 300, capacity as u32 + 3);
-        run(&kernel.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
-        match output {
-            Number::F32 => read(&out),
-            Number::F16 => read_halves(&out),
         }
+    }
+
+    fn run(&self, epilogue: Epilogue, output: Number) -> Vec<f32> {
+        let out = self.out(output);
+        run_sums((self, epilogue, output, &out), None);
+        found(&out, output)
     }
 
     #[track_caller]
     fn compare(&self, epilogue: Epilogue, output: Number) {
-        let found = self.run(epilogue, output);
+        self.compare_with(&self.run(epilogue, output), epilogue, output);
+    }
+
+    #[track_caller]
+    fn compare_with(&self, found: &[f32], epilogue: Epilogue, output: Number) {
         let what = format!(
             "{epilogue:?} as {output:?}, {:?} rows, {} tokens, {} parts",
             self.heights,
@@ -168,6 +160,91 @@ impl Case {
         }
         let untouched = [&self.old[expected.len()..], &self.first_values].concat();
         assert_eq!(rest, untouched, "{what}: beyond the run's tokens");
+    }
+}
+
+/// What is added up, what becomes of it, and where it goes.
+type Sum<'a> = (&'a Case, Epilogue, Number, &'a Buffer);
+
+/// Adds up the parts of one case, and of another beside it, which has as many parts and tokens.
+fn run_sums((case, epilogue, output, out): Sum<'_>, beside: Option<Sum<'_>>) {
+    let mut jobs = case.jobs(epilogue);
+    let first_beside = jobs.len() as u32;
+    let mut vectors = case.vectors.clone();
+    let mut parts = case.parts.clone();
+    let mut part_stride = case.part_stride();
+    if let Some((other, epilogue, ..)) = beside {
+        jobs.extend(other.jobs(epilogue).into_iter().map(|job| Job {
+            input: job.input + case.part_stride(),
+            bias: job.bias + case.vectors.len() as u32,
+            ..job
+        }));
+        vectors.extend(&other.vectors);
+        part_stride += other.part_stride();
+        for (part, others) in parts.iter_mut().zip(&other.parts) {
+            part.extend(others);
+        }
+    }
+    let params = AddPartsParams {
+        part_stride,
+        first_beside,
+        padding: [0; 2],
+    };
+    let padded = pad_jobs(&jobs);
+    let (rows, vectors, parts) = (
+        rows(case.tokens, 0),
+        buffer(&vectors),
+        buffer(&parts.concat()),
+    );
+    let mut bindings = vec![
+        Binding::Buffer(&rows),
+        Binding::Uniform(bytes_of(&padded)),
+        Binding::Buffer(&vectors),
+        Binding::Uniform(bytes_of(&params)),
+        Binding::Buffer(&parts),
+        Binding::Buffer(out),
+    ];
+    bindings.extend(beside.map(|(.., out)| Binding::Buffer(out)));
+    let kernel = AddParts {
+        parts: case.parts.len() as u32,
+        output,
+        beside: beside.map(|(_, _, output, _)| output),
+    };
+    let most_rows = jobs.iter().map(|job| job.rows).max().unwrap_or_default();
+    let tokens = case.capacity() as u32 + 3;
+    let grid = kernel.workgroups(jobs.len() as u32, most_rows + 300, tokens);
+    run(&kernel.kernel().unwrap(), &bindings, Workgroups::Grid(grid));
+}
+
+fn found(out: &Buffer, output: Number) -> Vec<f32> {
+    match output {
+        Number::F32 => read(out),
+        Number::F16 => read_halves(out),
+    }
+}
+
+#[test]
+fn sums_beside_others_have_an_output_of_their_own() {
+    let kinds = [Epilogue::Store, Epilogue::Tanh, Epilogue::Sigmoid];
+    for seed in 0..18 {
+        let case = Case::any(seed);
+        let mut noise = Noise::new(seed + 100);
+        let mut up_to = |most: u64| 1 + (noise.bits() % most) as usize;
+        let heights: Vec<usize> = (0..up_to(4)).map(|_| up_to(70)).collect();
+        let beside = Case::new(&heights, case.tokens, case.parts.len());
+        let epilogue = kinds[seed as usize % kinds.len()];
+        for output in OUTPUTS {
+            for output_beside in OUTPUTS {
+                let outs = [case.out(output), beside.out(output_beside)];
+                run_sums(
+                    (&case, Epilogue::Add, output, &outs[0]),
+                    Some((&beside, epilogue, output_beside, &outs[1])),
+                );
+                case.compare_with(&found(&outs[0], output), Epilogue::Add, output);
+                let found = found(&outs[1], output_beside);
+                beside.compare_with(&found, epilogue, output_beside);
+            }
+        }
     }
 }
 

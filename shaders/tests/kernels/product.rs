@@ -19,10 +19,20 @@ const TOLERANCE: f32 = 2e-6;
 /// A kernel for products, as it is for a number of tokens.
 #[derive(Debug, Clone, Copy)]
 enum Form {
-    Matvec { columns: u32, lanes: u32 },
-    Matmul { block_size: u32, operand: Number },
+    Matvec {
+        columns: u32,
+        lanes: u32,
+    },
+    Matmul {
+        block_size: u32,
+        operand: Number,
+    },
     Coop(CoopTile),
+    /// The first [`INTEGER_JOBS`] jobs have the encoding, further ones F16.
+    CoopBesideHalves(CoopTile),
 }
+
+const INTEGER_JOBS: usize = 2;
 
 impl Form {
     fn kernel(self, encoding: Encoding) -> Kernel {
@@ -38,6 +48,11 @@ impl Form {
                 operand,
             } => matmul(encoding, block_size, operand).kernel(),
             Form::Coop(tile) => coop(encoding, tile, Number::F32).kernel(),
+            Form::CoopBesideHalves(tile) => MatmulCoop {
+                halves_from: Some(INTEGER_JOBS as u32),
+                ..coop(encoding, tile, Number::F32)
+            }
+            .kernel(),
         }
         .unwrap()
     }
@@ -58,7 +73,9 @@ impl Form {
                 block_size,
                 operand,
             } => matmul(encoding, block_size, operand).workgroups(jobs, rows, tokens),
-            Form::Coop(tile) => coop(encoding, tile, Number::F32).workgroups(jobs, rows, tokens),
+            Form::Coop(tile) | Form::CoopBesideHalves(tile) => {
+                coop(encoding, tile, Number::F32).workgroups(jobs, rows, tokens)
+            }
         }
     }
 
@@ -67,7 +84,7 @@ impl Form {
         match self {
             Form::Matvec { .. } => Number::F32,
             Form::Matmul { operand, .. } => operand,
-            Form::Coop(_) => Number::F16,
+            Form::Coop(_) | Form::CoopBesideHalves(_) => Number::F16,
         }
     }
 
@@ -128,6 +145,7 @@ fn matmul(encoding: Encoding, block_size: u32, operand: Number) -> Matmul {
 fn coop(encoding: Encoding, tile: CoopTile, output: Number) -> MatmulCoop {
     MatmulCoop {
         encoding,
+        halves_from: None,
         size: 16,
         subgroup: 32,
         tile,
@@ -301,6 +319,52 @@ fn jobs_share_a_dispatch() {
                 form.tolerance(),
                 &format!("jobs, {tokens} tokens, {form:?}"),
             );
+        }
+    }
+}
+
+/// Matrices of integers, then of F16, in one dispatch on cooperative matrices, which no software driver has.
+#[test]
+fn halves_beside_integers() {
+    if !has_coop() {
+        eprintln!("not run: this device has no cooperative matrices of 16x16");
+        return;
+    }
+    let integers = [
+        TensorType::Q4_K,
+        TensorType::Q5_K,
+        TensorType::Q6_K,
+        TensorType::Q8_0,
+    ];
+    let (width, heights) = (512, [130, 64, 70, 33]);
+    for (ty, tokens) in integers.into_iter().flat_map(|ty| [(ty, 8), (ty, 67)]) {
+        let mut noise = Noise::new(tokens as u64);
+        let x = noise.numbers(tokens * width);
+        let (mut jobs, mut encoded, mut expected) = (vec![], vec![], vec![]);
+        for (index, height) in heights.into_iter().enumerate() {
+            let ty = if index < INTEGER_JOBS {
+                ty
+            } else {
+                TensorType::F16
+            };
+            let matrix = noise.matrix(ty, height, width);
+            let output = expected.len();
+            expected.resize(output + tokens * height, 0.0);
+            twins::matmul(&matrix.twin(), &x, &mut expected[output..]).unwrap();
+            jobs.push(Job {
+                weights: (encoded.len() / VEC4_BYTES) as u32,
+                output: output as u32,
+                ..job(&matrix)
+            });
+            encoded.extend(matrix.encoded());
+        }
+        let encoding = noise.matrix(ty, 1, width).encoding();
+        for tile in CoopTile::ALL {
+            let form = Form::CoopBesideHalves(tile);
+            let data = [&[0.0; 4][..], &x, &vec![f32::NAN; expected.len()]];
+            let found = product(form, encoding, &jobs, tokens, data, &encoded);
+            let what = format!("{ty} and F16, {tokens} tokens, {tile:?}");
+            assert_close(&found, &expected, form.tolerance(), &what);
         }
     }
 }

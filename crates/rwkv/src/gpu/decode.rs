@@ -306,20 +306,10 @@ fn together<'m>(matrices: impl IntoIterator<Item = &'m Matrix>, limit: u64) -> O
         let [part] = matrix.parts.as_slice() else {
             return None;
         };
-        let joined = match range {
+        range = Some(match range {
             None => *part,
-            Some(range) if range.buffer == part.buffer => {
-                let offset = range.offset.min(part.offset);
-                let end = (range.offset + range.bytes).max(part.offset + part.bytes);
-                Part {
-                    offset,
-                    bytes: end - offset,
-                    ..range
-                }
-            }
-            Some(_) => return None,
-        };
-        range = Some(joined);
+            Some(range) => range.joined(part)?,
+        });
     }
     range.filter(|range| range.bytes <= limit)
 }

@@ -11,7 +11,7 @@ use thalweg_shaders::kernels::{
 use super::activations::{Activations, Pair, padded};
 use super::arrangement::Sequences;
 use super::log::Noting;
-use super::products::{Operands, Pending, Product, Rows};
+use super::products::{Operands, Output, Pending, Product, Rows};
 use super::recorder::{Operation, Recorder};
 use super::states::{Branch, DeviceStates};
 use super::weights::{Layer, Vector};
@@ -268,9 +268,6 @@ impl LayerStep<'_> {
             square(&weights.key, Slot::Key, Vector::MixKey),
             square(&weights.value, self.value_slot(), Vector::MixValue),
         ];
-        let operands = self.operands(&buffers.mixes, &buffers.mixed, Number::F32);
-        recorder.products(operands, &squares)?;
-
         let down = |matrix, which, mix, epilogue| {
             let input = self.mixture(mix as usize - Vector::ATT_MIXES[0] as usize);
             Product {
@@ -306,9 +303,13 @@ impl LayerStep<'_> {
                 Epilogue::Store,
             ));
         }
-        let output = recorder.shape.operand();
-        let operands = self.operands(&buffers.mixes, buffers.hidden_as(output), output);
-        recorder.products(operands, &halves)
+        let operands = self.operands(&buffers.mixes, &buffers.mixed, Number::F32);
+        let stored_as = recorder.shape.operand();
+        let hidden = Output {
+            buffer: buffers.hidden_as(stored_as),
+            stored_as,
+        };
+        recorder.products_beside(operands, &squares, hidden, &halves)
     }
 
     /// The second halves: decay, in-context learning rate, gate, and the value blended towards the first layer's.

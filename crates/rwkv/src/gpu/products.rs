@@ -8,7 +8,6 @@ use thalweg_shaders::kernels::{
 };
 use thalweg_shaders::{Encoding, SPAN, VEC4_BYTES};
 
-use super::activations::PARTS_NUMBERS;
 use super::model;
 use super::recorder::{MatmulKind, Operation, Recorder, Shape};
 use super::storage::{Matrix, Part, Storage};
@@ -96,9 +95,38 @@ struct Group {
     /// The bytes of the storage that hold the matrices.
     range: Part,
     jobs: Vec<(u64, Job)>,
+    /// The first of the jobs whose matrices are in F16 instead of the encoding.
+    halves_from: Option<usize>,
+}
+
+/// A second output.
+#[derive(Clone, Copy)]
+pub(super) struct Output<'a> {
+    pub(super) buffer: &'a Buffer,
+    pub(super) stored_as: Number,
 }
 
 impl Group {
+    /// The jobs of both in one dispatch on cooperative matrices, if these are integers and those F16, and lie in one binding.
+    fn with_halves(mut self, halves: Group, limit: u64) -> Option<Group> {
+        let range = self.range.joined(&halves.range)?;
+        let fits = self.encoding.has_integers()
+            && halves.encoding == Encoding::F16
+            && range.bytes <= limit;
+        self.halves_from = Some(self.jobs.len());
+        self.jobs.extend(halves.jobs);
+        self.range = range;
+        fits.then_some(self)
+    }
+
+    /// How the matrix of a job is encoded.
+    fn encoding_of(&self, job: usize) -> Encoding {
+        match self.halves_from {
+            Some(first) if job >= first => Encoding::F16,
+            _ => self.encoding,
+        }
+    }
+
     /// The jobs, which know where their matrices are in the group's binding.
     fn placed(&self) -> Vec<Job> {
         let placed = |(offset, job): &(u64, Job)| {
@@ -117,6 +145,58 @@ impl Group {
             Binding::Buffer(operands.input),
             Binding::Buffer(operands.output),
         ]
+    }
+}
+
+/// The products of one dispatch, made in parts along their columns.
+struct Divided<'a> {
+    operands: Operands<'a>,
+    group: &'a Group,
+    jobs: Vec<Job>,
+    parts: u32,
+}
+
+impl Divided<'_> {
+    /// Rows of all matrices.
+    fn rows(&self) -> u32 {
+        self.jobs.iter().map(|job| job.rows).sum()
+    }
+
+    /// The jobs, with the place of their first parts in `[parts, jobs, tokens, rows]` as input.
+    fn sums(&self, tokens: u32) -> Vec<Job> {
+        let mut first = 0;
+        let sum = |job: &Job| {
+            let input = first;
+            first += tokens * job.rows;
+            Job {
+                input,
+                input_stride: job.rows,
+                ..*job
+            }
+        };
+        self.jobs.iter().map(sum).collect()
+    }
+
+    /// The parts of all jobs, each a job of its own.
+    fn partial(&self, tokens: u32) -> Vec<Job> {
+        let mut partial = Vec::new();
+        for (index, (job, sum)) in self.jobs.iter().zip(self.sums(tokens)).enumerate() {
+            let encoding = self.group.encoding_of(index);
+            for part in 0..self.parts {
+                let spans = job.spans / self.parts;
+                let columns = (spans * part) as usize * SPAN;
+                partial.push(Job {
+                    weights: job.weights + (encoding.row_bytes(columns) / VEC4_BYTES) as u32,
+                    spans,
+                    input: job.input + columns as u32 / 4,
+                    output: sum.input + part * tokens * self.rows(),
+                    output_stride: job.rows,
+                    epilogue: Epilogue::Store as u32,
+                    ..*job
+                });
+            }
+        }
+        partial
     }
 }
 
@@ -144,6 +224,49 @@ impl Recorder<'_> {
             .try_for_each(|group| self.product_group(operands, group))
     }
 
+    /// Adds the products, and others beside them with an output of their own, none of which depends on another. Where the others'
+    /// matrices are in F16 and all are made in parts on cooperative matrices, that takes one dispatch, and one to add up.
+    pub(super) fn products_beside(
+        &mut self,
+        operands: Operands<'_>,
+        products: &[Product<'_>],
+        output: Output<'_>,
+        beside: &[Product<'_>],
+    ) -> Result<(), Error> {
+        if let Some(group) = self.together(operands, products, beside)
+            && let Some(divided) = self.divided(operands, &group)
+        {
+            self.partial_products(&divided)?;
+            return self.add_parts(&divided, Some(output));
+        }
+        self.products(operands, products)?;
+        let operands = Operands {
+            output: output.buffer,
+            stored_as: output.stored_as,
+            ..operands
+        };
+        self.products(operands, beside)
+    }
+
+    /// All of the products in one dispatch, if there is a kernel for it.
+    fn together(
+        &self,
+        operands: Operands<'_>,
+        products: &[Product<'_>],
+        beside: &[Product<'_>],
+    ) -> Option<Group> {
+        let Shape::Many {
+            matmul: MatmulKind::Coop { .. },
+            ..
+        } = self.shape
+        else {
+            return None;
+        };
+        let [group] = <[Group; 1]>::try_from(groups(operands, products)).ok()?;
+        let [beside] = <[Group; 1]>::try_from(groups(operands, beside)).ok()?;
+        group.with_halves(beside, operands.storage.largest_binding)
+    }
+
     /// Adds the product. If that is made in parts, they are left as they are, and nothing becomes of the epilogue.
     pub(super) fn pending_product(
         &mut self,
@@ -152,12 +275,14 @@ impl Recorder<'_> {
     ) -> Result<Option<Pending>, Error> {
         let groups = groups(operands, &[product]);
         if let [group] = &groups[..]
-            && let [job] = group.placed()[..]
-            && let parts @ 2.. = self.parts(group.encoding, &[job])
+            && let Some(divided) = self.divided(operands, group)
+            && let [job] = divided.jobs[..]
         {
-            self.partial_products(operands, group, parts)?;
-            let part_stride = self.shape.tokens() * job.rows / 4;
-            return Ok(Some(Pending { parts, part_stride }));
+            self.partial_products(&divided)?;
+            return Ok(Some(Pending {
+                parts: divided.parts,
+                part_stride: self.shape.tokens() * job.rows / 4,
+            }));
         }
         let made = groups
             .iter()
@@ -166,12 +291,11 @@ impl Recorder<'_> {
     }
 
     fn product_group(&mut self, operands: Operands<'_>, group: &Group) -> Result<(), Error> {
-        let jobs = group.placed();
-        let parts = self.parts(group.encoding, &jobs);
-        if parts > 1 {
-            self.partial_products(operands, group, parts)?;
-            return self.add_parts(operands, &jobs, parts);
+        if let Some(divided) = self.divided(operands, group) {
+            self.partial_products(&divided)?;
+            return self.add_parts(&divided, None);
         }
+        let jobs = group.placed();
         let padded = pad_jobs(&jobs);
         let bindings = group.bindings(operands, Binding::Uniform(bytes_of(&padded)));
         let kernel = (group.encoding, group.lanes, operands.stored_as);
@@ -181,65 +305,52 @@ impl Recorder<'_> {
     }
 
     /// Computes products in parts, each over some of the columns: `[parts, jobs, tokens, rows]`.
-    fn partial_products(
-        &mut self,
-        operands: Operands<'_>,
-        group: &Group,
-        parts: u32,
-    ) -> Result<(), Error> {
-        let tokens = self.shape.tokens();
-        let jobs = group.placed();
-        let all_rows: u32 = jobs.iter().map(|job| job.rows).sum();
-        let mut first_row = 0;
-        let mut partial = Vec::new();
-        for job in &jobs {
-            for part in 0..parts {
-                let spans = job.spans / parts;
-                let columns = (spans * part) as usize * SPAN;
-                partial.push(Job {
-                    weights: job.weights + (group.encoding.row_bytes(columns) / VEC4_BYTES) as u32,
-                    spans,
-                    input: job.input + columns as u32 / 4,
-                    output: tokens * (part * all_rows + first_row),
-                    output_stride: job.rows,
-                    epilogue: Epilogue::Store as u32,
-                    ..*job
-                });
-            }
-            first_row += job.rows;
-        }
+    fn partial_products(&mut self, divided: &Divided<'_>) -> Result<(), Error> {
+        let Divided {
+            operands,
+            group,
+            parts,
+            ..
+        } = *divided;
+        let partial = divided.partial(self.shape.tokens());
         let padded = pad_jobs(&partial);
         let mut bindings = group.bindings(operands, Binding::Uniform(bytes_of(&padded)));
         bindings[5] = Binding::Buffer(operands.parts);
         let kernel = (group.encoding, group.lanes, Number::F32);
-        let (operation, workgroups) = self.product_operation(kernel, &partial);
-        let work = product_work(&jobs, tokens);
+        let (mut operation, workgroups) = self.product_operation(kernel, &partial);
+        if let Operation::MatmulCoop(matmul) = &mut operation {
+            matmul.halves_from = group.halves_from.map(|first| first as u32 * parts);
+        }
+        let work = product_work(&divided.jobs, self.shape.tokens());
         self.dispatch(operation, &bindings, workgroups, work)
     }
 
-    /// Adds up what [`Self::partial_products`] has left.
-    fn add_parts(&mut self, operands: Operands<'_>, jobs: &[Job], parts: u32) -> Result<(), Error> {
+    /// Adds up what [`Self::partial_products`] has left; the sums of matrices in F16 beside others go to an output of their own.
+    fn add_parts(
+        &mut self,
+        divided: &Divided<'_>,
+        beside: Option<Output<'_>>,
+    ) -> Result<(), Error> {
+        let Divided {
+            operands,
+            group,
+            parts,
+            ..
+        } = *divided;
         let tokens = self.shape.tokens();
-        let mut all_rows = 0;
-        let mut sums = Vec::new();
-        for job in jobs {
-            sums.push(Job {
-                input: tokens * all_rows,
-                input_stride: job.rows,
-                ..*job
-            });
-            all_rows += job.rows;
-        }
+        let sums = divided.sums(tokens);
         let padded = pad_jobs(&sums);
         let params = AddPartsParams {
-            part_stride: tokens * all_rows,
-            padding: [0; 3],
+            part_stride: tokens * divided.rows(),
+            first_beside: group.halves_from.unwrap_or(sums.len()) as u32,
+            padding: [0; 2],
         };
         let kernel = AddParts {
             parts,
             output: operands.stored_as,
+            beside: beside.map(|output| output.stored_as),
         };
-        let bindings = [
+        let mut bindings = vec![
             operands.rows,
             Binding::Uniform(bytes_of(&padded)),
             operands.vectors,
@@ -247,42 +358,50 @@ impl Recorder<'_> {
             Binding::Buffer(operands.parts),
             Binding::Buffer(operands.output),
         ];
-        let rows = jobs.iter().map(|job| job.rows).max().unwrap_or_default();
-        let grid = Workgroups::Grid(kernel.workgroups(jobs.len() as u32, rows, tokens));
-        let work = self.row_work((parts * all_rows) as usize);
+        bindings.extend(beside.map(|output| Binding::Buffer(output.buffer)));
+        let rows = sums.iter().map(|job| job.rows).max().unwrap_or_default();
+        let grid = Workgroups::Grid(kernel.workgroups(sums.len() as u32, rows, tokens));
+        let work = self.row_work((parts * divided.rows()) as usize);
         self.dispatch(Operation::AddParts(kernel), &bindings, grid, work)
     }
 
-    /// Into how many parts along the columns products are divided: as many as it takes to keep a large device busy.
-    fn parts(&self, encoding: Encoding, jobs: &[Job]) -> u32 {
+    /// The products of a group in as many parts along the columns as it takes to keep a large device busy, if that is more than one.
+    fn divided<'a>(&self, operands: Operands<'a>, group: &'a Group) -> Option<Divided<'a>> {
         let Shape::Many { tokens, matmul } = self.shape else {
-            return 1;
+            return None;
         };
-        let Some(block) = encoding.contiguous_columns() else {
-            return 1;
-        };
-        let rows: u32 = jobs.iter().map(|job| job.rows).sum();
         let [tile_rows, tile_tokens] = match matmul {
             MatmulKind::Exact { block_size } | MatmulKind::Half { block_size } => {
                 Matmul::tile(block_size)
             }
             MatmulKind::Coop { size, .. } => self.tuning.tile(tokens).extent(size),
         };
+        let jobs = group.placed();
+        let rows: u32 = jobs.iter().map(|job| job.rows).sum();
         let row_tiles: u32 = jobs.iter().map(|job| job.rows.div_ceil(tile_rows)).sum();
         let workgroups = row_tiles * tokens.div_ceil(tile_tokens);
-        let block = (block / SPAN) as u32;
-        let fits = |parts: u32| {
-            jobs.iter().all(|job| {
-                job.spans.is_multiple_of(parts * block) && job.spans / parts >= LEAST_SPANS
-            }) && jobs.len() as u32 * parts <= MAX_JOBS as u32
-                && (parts * rows * tokens) as usize <= PARTS_NUMBERS
+        let room = operands.parts.bytes() / size_of::<f32>() as u64;
+        let fits = |parts: &u32| {
+            let divides = |(index, job): (usize, &Job)| {
+                let block = group.encoding_of(index).contiguous_columns();
+                block.is_some_and(|block| {
+                    job.spans.is_multiple_of(parts * (block / SPAN) as u32)
+                        && job.spans / parts >= LEAST_SPANS
+                })
+            };
+            jobs.iter().enumerate().all(divides)
+                && jobs.len() as u32 * parts <= MAX_JOBS as u32
+                && u64::from(parts * rows) * u64::from(tokens) <= room
         };
         let busy = self.tuning.division(tokens).busy_workgroups;
-        let wanted = busy.div_ceil(workgroups.max(1));
-        (1..=wanted.min(MOST_PARTS))
-            .rev()
-            .find(|parts| fits(*parts))
-            .unwrap_or(1)
+        let wanted = busy.div_ceil(workgroups.max(1)).min(MOST_PARTS);
+        let parts = (2..=wanted).rev().find(fits)?;
+        Some(Divided {
+            operands,
+            group,
+            jobs,
+            parts,
+        })
     }
 
     /// Whether inputs of such matrices are rounded to integers.
@@ -340,6 +459,7 @@ impl Recorder<'_> {
             } => {
                 let matmul = MatmulCoop {
                     encoding,
+                    halves_from: None,
                     size,
                     subgroup,
                     tile: self.tuning.tile(tokens),
@@ -361,22 +481,12 @@ const LEAST_SPANS: u32 = 8;
 fn add(groups: &mut Vec<Group>, product: &Product<'_>, part: &Part, limit: u64) {
     let (encoding, job) = (product.matrix.encoding, product.job(part));
     let lanes = lanes(job.rows, job.spans);
-    let end = part.offset + part.bytes;
     let joined = groups.iter_mut().find_map(|group| {
-        let offset = group.range.offset.min(part.offset);
-        let bytes = (group.range.offset + group.range.bytes).max(end) - offset;
-        let fits = (group.encoding, group.lanes, group.range.buffer)
-            == (encoding, lanes, part.buffer)
-            && bytes <= limit
+        let range = group.range.joined(part)?;
+        let fits = (group.encoding, group.lanes) == (encoding, lanes)
+            && range.bytes <= limit
             && group.jobs.len() < MAX_JOBS;
-        fits.then_some((
-            Part {
-                offset,
-                bytes,
-                ..group.range
-            },
-            group,
-        ))
+        fits.then_some((range, group))
     });
     match joined {
         Some((range, group)) => {
@@ -388,6 +498,7 @@ fn add(groups: &mut Vec<Group>, product: &Product<'_>, part: &Part, limit: u64) 
             lanes,
             range: *part,
             jobs: vec![(part.offset, job)],
+            halves_from: None,
         }),
     }
 }

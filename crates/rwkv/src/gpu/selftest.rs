@@ -235,6 +235,7 @@ impl<'c> Bench<'c> {
         match feature {
             Feature::Coop if with => {
                 let product = MatmulCoop {
+                    halves_from: None,
                     encoding: ENCODING,
                     size: self.context.adapter().coop_size.unwrap_or_default(),
                     subgroup: largest,
@@ -419,7 +420,11 @@ fn one_token(subgroup: Option<u32>, integers: bool) -> Result<Form, Error> {
 /// store results.
 fn sum_of_inputs(output: Number) -> Result<Form, Error> {
     let tokens = TOKENS / 2;
-    let sum = AddParts { parts: 2, output };
+    let sum = AddParts {
+        parts: 2,
+        output,
+        beside: None,
+    };
     Ok(Form {
         kernel: sum.kernel()?,
         job: Job {
@@ -434,7 +439,7 @@ fn sum_of_inputs(output: Number) -> Result<Form, Error> {
         output,
         params: Some(AddPartsParams {
             part_stride: (tokens * COLUMNS) as u32,
-            padding: [0; 3],
+            ..AddPartsParams::default()
         }),
     })
 }

@@ -28,6 +28,19 @@ pub(super) struct Part {
     pub(super) rows: usize,
 }
 
+impl Part {
+    /// The bytes that hold both, if they lie in one buffer.
+    pub(super) fn joined(&self, other: &Part) -> Option<Part> {
+        let offset = self.offset.min(other.offset);
+        let end = (self.offset + self.bytes).max(other.offset + other.bytes);
+        (self.buffer == other.buffer).then_some(Part {
+            offset,
+            bytes: end - offset,
+            ..*self
+        })
+    }
+}
+
 /// Buffers that hold tensors.
 #[derive(Debug)]
 pub(super) struct Storage {

@@ -53,9 +53,7 @@ pub struct RowSharing {
     pub depth: u32,
 }
 
-/// Fewer workgroups leave units of a large device without any.
-const LEAST_WORKGROUPS: usize = 150;
-/// As many as are dealt out evenly enough.
+/// Workgroups that keep the units of a large device busy, and are dealt out evenly enough.
 const ENOUGH_WORKGROUPS: usize = 200;
 
 /// How products with many tokens are divided.
@@ -199,8 +197,9 @@ impl Tuning {
         }
     }
 
-    /// The same for a model: small matrices leave invocations and whole units idle where many share their rows, large ones
-    /// keep every unit busy in larger workgroups, too, which make their input fewer times.
+    /// The same for a model: small matrices leave invocations and whole units idle where many share several rows, so that each row
+    /// has as many of its own there as take it in two rounds; large ones keep every unit busy in larger workgroups, too, which make
+    /// their input fewer times.
     pub fn suiting(hp: &Hyperparameters, activations: Activations) -> Tuning {
         let mut tuning = Tuning::of(activations);
         let large = RowSharing::new(16, 4, 256, 1);
@@ -210,9 +209,10 @@ impl Tuning {
         let suited = |sharing: RowSharing, rows: usize, columns: usize| {
             let spans = columns / SPAN;
             let is_small =
-                sharing.workgroups(rows) < LEAST_WORKGROUPS || sharing.lanes as usize > 2 * spans;
+                sharing.workgroups(rows) < ENOUGH_WORKGROUPS || sharing.lanes as usize > 2 * spans;
             if is_small {
-                RowSharing::new(32, 1, 128, 2)
+                let lanes = spans.next_power_of_two() / 2;
+                RowSharing::new(lanes.clamp(8, 64) as u32, 1, 128, 2)
             } else {
                 sharing
             }
@@ -356,11 +356,13 @@ mod tests {
             ffn: 3072,
             ..wide
         };
-        let few = RowSharing::new(32, 1, 128, 2);
+        let few = RowSharing::new(16, 1, 128, 2);
         let all = Tuning::of(Activations::F32);
         let expected = Tuning {
             projections: few,
             output: few,
+            ffn_key: few,
+            ffn_value: RowSharing::new(64, 1, 128, 2),
             ..all
         };
         assert_eq!(Tuning::suiting(&narrow, Activations::F32), expected);

@@ -400,10 +400,7 @@ impl Chain<'_> {
             ..Job::zeroed()
         };
         let jobs = pad_jobs(&[job]);
-        let params = AddPartsParams {
-            part_stride: 0,
-            padding: [0; 3],
-        };
+        let params = AddPartsParams::default();
         let bindings = [
             self.rows(),
             Binding::Uniform(bytes_of(&jobs)),
@@ -415,6 +412,7 @@ impl Chain<'_> {
         let kernel = AddParts {
             parts: 1,
             output: Number::F32,
+            beside: None,
         };
         let grid = kernel.workgroups(1, rows as u32, recorder.shape.tokens());
         let (operation, work) = (
