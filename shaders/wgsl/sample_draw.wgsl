@@ -85,6 +85,7 @@ fn best_of_row(row: u32, local: u32) -> Best {
     return workgroupUniformLoad(&best_shared);
 }
 
+// Goals behind the row's last are never asked for.
 fn is_wanted(goal: u32, setting: Setting) -> bool {
     switch (goal) {
         case LAST_OF_TOP_K: {
@@ -97,7 +98,7 @@ fn is_wanted(goal: u32, setting: Setting) -> bool {
             return !is_greedy(setting);
         }
         default: {
-            return setting.top_logprobs > 0u;
+            return true;
         }
     }
 }
@@ -199,8 +200,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var left = mass_of(cuts.all);
     var kept = EVERYTHING;
     var reported = EVERYTHING;
-    // One place in the code for all searches: code that runs for the first time waits for itself.
-    for (var goal = LAST_OF_TOP_K; goal <= LAST_REPORTED; goal++) {
+    // Code that runs for the first time waits for itself, so all searches share one place in it. That the last goal differs keeps
+    // compilers from laying them out one behind the other.
+    let last_goal = select(DRAWN, LAST_REPORTED, setting.top_logprobs > 0u);
+    for (var goal = LAST_OF_TOP_K; goal <= last_goal; goal++) {
         if (!is_wanted(goal, setting)) {
             continue;
         }

@@ -14,27 +14,28 @@ struct Row {
     listed: u32, // its candidates, also those that the list had no room for
 }
 
-// Which tokens are in question, how they are weighed, and how many of them are wanted.
+// Which tokens are in question, how they are weighed, and where the limit is.
 struct Search {
-    is_draw: bool,       // in the order of ids; else in that of filters: large keys first, equal ones by their ids
-    bins: vec2<u32>,     // of distances, the first and the last; a draw has added up those before
-    edge: Edge,
-    reach: f32,
+    is_draw: bool,     // in the order of ids; else in that of filters: large keys first, equal ones by their ids
+    bins: vec2<u32>,   // the first and the last of distances; what a draw finds before them is in the chunks' sums
+    edge: Edge,        // only what is within it,
+    reach: f32,        // and no further from the best
     sharpness: f32,
-    before: Tally,       // lies before the first of the tokens
-    limit: Tally,        // a draw finds its own
+    before: Tally,     // what lies before the first token
+    limit: Tally,      // a draw finds its own
 }
 
-// What is left of a search.
+// What is left of a search after some rounds.
 struct Rest {
-    by_id: bool,
-    span: vec2<u32>,     // the first and the last position: of ids or of inverted keys
+    by_id: bool,       // positions are ids; else inverted keys
+    span: vec2<u32>,   // the first and the last position
+    bins: vec2<u32>,
     most_key: u32,
     edge: Edge,
-    bins: vec2<u32>,
     before: Tally,
 }
 
+// Which bin of a round a token belongs into, BINS if it is not in question, and what it weighs.
 struct Share {
     bin: u32,
     weight: vec2<u32>,
@@ -42,7 +43,7 @@ struct Share {
 
 struct Found {
     last: Edge,
-    through: Tally,      // up to and with it
+    through: Tally,    // all up to the last token, and it
 }
 
 // Four rounds for the bits of a key, two for those of an id.
@@ -88,17 +89,23 @@ fn slot_of(bin: u32) -> u32 {
     return bin % 4u * WORKGROUP + bin / 4u;
 }
 
-// The invocation's bins, which are left empty.
+// What is in the bin, which is left empty.
+fn take_bin(slot: u32) -> Tally {
+    let taken = Tally(atomicLoad(&counts[slot]), atomicLoad(&lows[slot]), atomicLoad(&highs[slot]));
+    clear_bin(slot);
+    return taken;
+}
+
 fn take_bins(local: u32) -> Bins {
-    var bins: Bins;
-    for (var i = 0u; i < 4u; i++) {
-        let slot = i * WORKGROUP + local;
-        bins.counts[i] = atomicLoad(&counts[slot]);
-        bins.lows[i] = atomicLoad(&lows[slot]);
-        bins.highs[i] = atomicLoad(&highs[slot]);
-        clear_bin(slot);
-    }
-    return bins;
+    let a = take_bin(local);
+    let b = take_bin(WORKGROUP + local);
+    let c = take_bin(2u * WORKGROUP + local);
+    let d = take_bin(3u * WORKGROUP + local);
+    return Bins(
+        vec4<u32>(a.count, b.count, c.count, d.count),
+        vec4<u32>(a.low, b.low, c.low, d.low),
+        vec4<u32>(a.high, b.high, c.high, d.high),
+    );
 }
 
 // What the pass before added up of each chunk.
@@ -109,7 +116,6 @@ fn add_chunks(row: Row, local: u32) {
     }
 }
 
-// Which bin a token belongs into, none of the bins if it is not in question, and what it weighs.
 fn share_of(row: Row, search: Search, rest: Rest, shift: u32, found: vec2<u32>) -> Share {
     let distance = distance_of(found.x, row.best);
     let bin = bin_of(fixed_point(distance, LOG2_E));
@@ -153,7 +159,7 @@ fn limit_of_draw(setting: Setting, step: u32, all: vec2<u32>) -> Tally {
 
 // The last token within the limit. A draw's first round is of chunks, its second of one chunk's tokens.
 fn find(row: Row, local: u32, setting: Setting, step: u32, search: Search) -> Found {
-    var rest = Rest(search.is_draw, ALL_IDS, MOST, search.edge, search.bins, search.before);
+    var rest = Rest(search.is_draw, ALL_IDS, search.bins, MOST, search.edge, search.before);
     if (!search.is_draw) {
         rest.span = span_of(row.best, search.bins);
     }
@@ -176,7 +182,7 @@ fn find(row: Row, local: u32, setting: Setting, step: u32, search: Search) -> Fo
         rest.span.x += cut.bin << shift;
         rest.span.y = min(rest.span.y, rest.span.x + (1u << shift) - 1u);
         if (of_chunks) {
-            rest.bins.x = 0u; // nothing of the chunk has been added up
+            rest.bins.x = 0u; // now each of the chunk's tokens is looked at
         } else if (search.is_draw || cut.within.count == 1u) {
             rest.before = both(cut.before, cut.within);
             break;

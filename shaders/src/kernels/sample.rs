@@ -31,7 +31,7 @@ use crate::{Error, MAX_SAMPLED_VOCAB, MAX_TOP_LOGPROBS};
 pub enum SamplePass {
     /// Biases, bans, penalties; the best token of each chunk.
     Scores,
-    /// How many tokens lie how far from the best.
+    /// The row's best; how many tokens lie how far from it.
     Histogram,
     /// Where the filters cut, what is kept for certain, and a list of what is not certain.
     Gather,
