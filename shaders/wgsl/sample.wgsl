@@ -65,11 +65,13 @@ struct Cuts {
 // Scratch memory of a row.
 struct Work {
     listed: {{ listed }},    // candidates, also those that the list had no room for
+    best: u32,               // the largest key; BANNED if every token is
     cuts: Cuts,
+    padding: u32,            // for the bins to begin at a whole vec4
     chunks: array<Chunk, BINS>,
-    counts: array<{{ bin }}, BINS>,
-    lows: array<{{ bin }}, BINS>,
-    highs: array<{{ bin }}, BINS>,
+    counts: {{ bins }},
+    lows: {{ bins }},
+    highs: {{ bins }},
     list: array<vec2<u32>, MAX_LISTED>, // key and token of those in bins that are cut
 }
 
@@ -87,6 +89,15 @@ fn wants_logprob(setting: Setting) -> bool {
 // Whether top-k or top-p cuts somewhere.
 fn is_cut(setting: Setting) -> bool {
     return !is_greedy(setting) && (setting.top_k | setting.top_p) != 0u;
+}
+
+// An integer that orders finite numbers as they are. Subnormal numbers and both zeros are one.
+fn key_of(logit: f32) -> u32 {
+    let bits = bitcast<u32>(logit);
+    if ((bits & 0x7fffffffu) < 0x00800000u) {
+        return 0x80000000u;
+    }
+    return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
 }
 
 fn logit_of(key: u32) -> f32 {

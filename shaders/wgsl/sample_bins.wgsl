@@ -4,13 +4,15 @@ var<workgroup> lows: array<atomic<u32>, BINS>;
 var<workgroup> highs: array<atomic<u32>, BINS>;
 
 fn clear_bins(local: u32) {
-    workgroupBarrier(); // they have been read
     for (var bin = local; bin < BINS; bin += WORKGROUP) {
-        atomicStore(&counts[bin], 0u);
-        atomicStore(&lows[bin], 0u);
-        atomicStore(&highs[bin], 0u);
+        clear_bin(bin);
     }
-    workgroupBarrier();
+}
+
+fn clear_bin(bin: u32) {
+    atomicStore(&counts[bin], 0u);
+    atomicStore(&lows[bin], 0u);
+    atomicStore(&highs[bin], 0u);
 }
 
 fn add_to_bin(bin: u32, weight: vec2<u32>) {

@@ -1,7 +1,12 @@
-// Where along the bins a limit is reached. `tally_of` says what is in a bin.
+// Where along the bins a limit is reached.
 const MOST = 0xffffffffu;
-const BINS_A_LANE = BINS / WORKGROUP;
-const LANES_A_GROUP = 16u;
+
+// The four bins of an invocation, which lie in a row.
+struct Bins {
+    counts: vec4<u32>,
+    lows: vec4<u32>,
+    highs: vec4<u32>,
+}
 
 struct Scan {
     before: Tally, // what lies before the invocation's bins
@@ -15,9 +20,12 @@ struct Cut {
     within: Tally,
 }
 
-var<workgroup> of_lanes: array<Tally, WORKGROUP>;
-var<workgroup> of_groups: array<Tally, WORKGROUP / LANES_A_GROUP>;
+var<workgroup> of_groups: array<Tally, WORKGROUP>; // where the last invocation of each group is
 var<workgroup> found_cut: Cut;
+
+fn tally_of(bins: Bins, i: u32) -> Tally {
+    return Tally(bins.counts[i], bins.lows[i], bins.highs[i]);
+}
 
 fn mass_of(tally: Tally) -> vec2<u32> {
     return vec2<u32>(tally.low, tally.high);
@@ -33,48 +41,45 @@ fn goes_on(before: Tally, limit: Tally) -> bool {
     return before.count < limit.count && is_less(mass_of(before), mass_of(limit));
 }
 
-// Each invocation has a few bins in a row. `start` lies before the first of all.
-fn scan_bins(row: u32, local: u32, start: Tally) -> Scan {
-    var own = Tally(0u, 0u, 0u);
-    for (var i = 0u; i < BINS_A_LANE; i++) {
-        own = both(own, tally_of(row, local * BINS_A_LANE + i));
+// The last of the 2^bits invocations of a group.
+fn last_of(group: u32, bits: u32) -> u32 {
+    return ((group + 1u) << bits) - 1u;
+}
+
+// `start` lies before the first bin of all. Groups of invocations grow fourfold a step. A step reads the sums of up to three
+// groups before one's own, the next writes where every fourth was: which none has read, so that one barrier a step is enough.
+fn scan_bins(local: u32, bins: Bins, start: Tally) -> Scan {
+    var own = Tally();
+    for (var i = 0u; i < 4u; i++) {
+        own = both(own, tally_of(bins, i));
     }
-    workgroupBarrier(); // the last ones have been read
-    of_lanes[local] = own;
-    workgroupBarrier();
-    if (local < WORKGROUP / LANES_A_GROUP) {
-        var sum = Tally(0u, 0u, 0u);
-        for (var i = 0u; i < LANES_A_GROUP; i++) {
-            sum = both(sum, of_lanes[local * LANES_A_GROUP + i]);
+    var before = Tally();
+    for (var bits = 0u; (1u << bits) < WORKGROUP; bits += 2u) {
+        let group = local >> bits;
+        if (local == last_of(group, bits)) {
+            of_groups[local] = both(before, own);
         }
-        of_groups[local] = sum;
+        workgroupBarrier();
+        for (var i = group & ~3u; i < group; i++) {
+            before = both(before, of_groups[last_of(i, bits)]);
+        }
     }
-    workgroupBarrier();
-    let group = local / LANES_A_GROUP;
-    var before = start;
-    for (var i = 0u; i < group; i++) {
-        before = both(before, of_groups[i]);
+    var all = start;
+    for (var i = 1u; i <= 4u; i++) {
+        all = both(all, of_groups[i * (WORKGROUP / 4u) - 1u]);
     }
-    var all = before;
-    for (var i = group; i < WORKGROUP / LANES_A_GROUP; i++) {
-        all = both(all, of_groups[i]);
-    }
-    for (var i = group * LANES_A_GROUP; i < local; i++) {
-        before = both(before, of_lanes[i]);
-    }
-    return Scan(before, all);
+    return Scan(both(start, before), all);
 }
 
 // Something must lie within the limit.
-fn cut_at(row: u32, local: u32, scan: Scan, limit: Tally) -> Cut {
+fn cut_at(local: u32, bins: Bins, scan: Scan, limit: Tally) -> Cut {
     var before = scan.before;
-    for (var i = 0u; i < BINS_A_LANE; i++) {
-        let bin = local * BINS_A_LANE + i;
-        let own = tally_of(row, bin);
+    for (var i = 0u; i < 4u; i++) {
+        let own = tally_of(bins, i);
         let through = both(before, own);
         let is_last = through.count == scan.all.count || !goes_on(through, limit);
         if (own.count > 0u && goes_on(before, limit) && is_last) {
-            found_cut = Cut(bin, before, own);
+            found_cut = Cut(4u * local + i, before, own);
         }
         before = through;
     }

@@ -43,7 +43,13 @@ var<workgroup> top: array<vec2<u32>, MAX_TOP>;
 
 {% include "sample_bins.wgsl" %}
 {% include "sample_cut.wgsl" %}
-{% include "sample_edge.wgsl" %}
+{% include "sample_search.wgsl" %}
+
+// What is looked for, one after the other.
+const LAST_OF_TOP_K = 0u;   // where top-p chooses from what it leaves
+const LAST_OF_FILTERS = 1u;
+const DRAWN = 2u;
+const LAST_REPORTED = 3u;
 
 // The largest key of the row, the lowest token that has it, and the lowest token whose logit is not finite.
 fn best_of_row(row: u32, local: u32) -> Best {
@@ -53,15 +59,24 @@ fn best_of_row(row: u32, local: u32) -> Best {
         atomicStore(&broken, NO_TOKEN);
     }
     workgroupBarrier();
+    var own = Best(BANNED, NO_TOKEN, NO_TOKEN);
     for (var chunk = local; chunk < params.chunks; chunk += WORKGROUP) {
-        atomicMax(&best_key, work[row].chunks[chunk].best);
-        atomicMin(&broken, work[row].chunks[chunk].broken);
+        let found = work[row].chunks[chunk];
+        if (found.best > own.key) {
+            own.key = found.best;
+            own.token = found.best_token;
+        }
+        own.broken = min(own.broken, found.broken);
+    }
+    if (local < params.chunks) {
+        atomicMax(&best_key, own.key);
+    }
+    if (own.broken != NO_TOKEN) {
+        atomicMin(&broken, own.broken);
     }
     workgroupBarrier();
-    for (var chunk = local; chunk < params.chunks; chunk += WORKGROUP) {
-        if (work[row].chunks[chunk].best == atomicLoad(&best_key)) {
-            atomicMin(&best_token, work[row].chunks[chunk].best_token);
-        }
+    if (own.key == atomicLoad(&best_key)) {
+        atomicMin(&best_token, own.token);
     }
     workgroupBarrier();
     if (local == 0u) {
@@ -70,75 +85,50 @@ fn best_of_row(row: u32, local: u32) -> Best {
     return workgroupUniformLoad(&best_shared);
 }
 
-// The last token that top-k and top-p keep.
-fn edge_of(setting: Setting, row: u32, local: u32, best: u32) -> Edge {
-    let cuts = work[row].cuts;
-    var limit = Tally(select(setting.top_k, MOST, setting.top_k == 0u), MOST, MOST);
-    if (setting.top_p > 0u) {
-        var all = mass_of(cuts.all);
-        if (setting.top_k > 0u) {
-            let bin = cuts.top_k_bin;
-            all = mass_of(edge_in(row, local, best, bin, bin, cuts.before_top_k, limit).through);
+// Goals behind the row's last are never asked for.
+fn is_wanted(goal: u32, setting: Setting) -> bool {
+    switch (goal) {
+        case LAST_OF_TOP_K: {
+            return !is_greedy(setting) && setting.top_k > 0u && setting.top_p > 0u;
         }
-        let wanted = wanted_of(all, setting.top_p);
-        limit = Tally(limit.count, wanted.x, wanted.y);
-    }
-    return edge_in(row, local, best, cuts.first_open, cuts.last_open, cuts.before_open, limit);
-}
-
-fn is_kept(setting: Setting, key: u32, token: u32, best: u32, edge: Edge) -> bool {
-    return key != BANNED && is_within(key, token, edge) && distance_of(key, best) <= setting.reach;
-}
-
-fn drawing_weight(setting: Setting, key: u32, best: u32) -> vec2<u32> {
-    return weight_of(fixed_point(distance_of(key, best), setting.sharpness));
-}
-
-// Fills the bins with the weight of what is kept of each chunk.
-fn weigh_chunks(setting: Setting, row: u32, local: u32, best: u32, edge: Edge) {
-    clear_bins(local);
-    for (var chunk = local; chunk < params.chunks; chunk += WORKGROUP) {
-        add_to_bin(chunk, vec2<u32>(work[row].chunks[chunk].kept_low, work[row].chunks[chunk].kept_high));
-    }
-    for (var i = local; i < candidates(row); i += WORKGROUP) {
-        let found = candidate(row, i);
-        let is_open = bin_of_key(found.x, best) >= work[row].cuts.first_open;
-        if (is_open && is_kept(setting, found.x, found.y, best, edge)) {
-            add_to_bin(found.y / BINS, drawing_weight(setting, found.x, best));
+        case LAST_OF_FILTERS: {
+            return is_cut(setting);
+        }
+        case DRAWN: {
+            return !is_greedy(setting);
+        }
+        default: {
+            return true;
         }
     }
-    workgroupBarrier();
 }
 
-// Fills the bins with the weights of the chunk's tokens.
-fn weigh_tokens(setting: Setting, row: u32, chunk: u32, local: u32, best: u32, edge: Edge) {
-    clear_bins(local);
-    let end = min((chunk + 1u) * BINS, params.vocab);
-    for (var token = chunk * BINS + local; token < end; token += WORKGROUP) {
-        let key = keys[row * params.vocab + token];
-        if (is_kept(setting, key, token, best, edge)) {
-            add_to_bin(token % BINS, drawing_weight(setting, key, best));
+fn search_of_filter(first_bin: u32, last_bin: u32, before: Tally, limit: Tally) -> Search {
+    return Search(false, vec2<u32>(first_bin, last_bin), EVERYTHING, LARGEST_FLOAT, LOG2_E, before, limit);
+}
+
+// `left` weighs what top-k leaves, `kept` is the last token of the filters.
+fn search_of(goal: u32, setting: Setting, cuts: Cuts, left: vec2<u32>, kept: Edge) -> Search {
+    let most_tokens = select(setting.top_k, MOST, setting.top_k == 0u);
+    switch (goal) {
+        case LAST_OF_TOP_K: {
+            let limit = Tally(most_tokens, MOST, MOST);
+            return search_of_filter(cuts.top_k_bin, cuts.top_k_bin, cuts.before_top_k, limit);
+        }
+        case LAST_OF_FILTERS: {
+            let wanted = select(wanted_of(left, setting.top_p), vec2<u32>(MOST), setting.top_p == 0u);
+            let limit = Tally(most_tokens, wanted.x, wanted.y);
+            return search_of_filter(cuts.first_open, cuts.last_open, cuts.before_open, limit);
+        }
+        case DRAWN: {
+            let bins = vec2<u32>(cuts.first_open, BINS - 1u);
+            return Search(true, bins, kept, setting.reach, setting.sharpness, Tally(), Tally());
+        }
+        default: {
+            let limit = Tally(setting.top_logprobs, MOST, MOST);
+            return search_of_filter(0u, cuts.top_logprobs_bin, Tally(), limit);
         }
     }
-    workgroupBarrier();
-}
-
-// The token at a random place in the sum of the weights, in the order of their ids.
-fn draw(setting: Setting, row: u32, local: u32, best: u32, step: u32) -> u32 {
-    var edge = Edge();
-    if (is_cut(setting)) {
-        edge = edge_of(setting, row, local, best);
-    }
-    weigh_chunks(setting, row, local, best, edge);
-    let of_chunks = scan_bins(row, local, Tally());
-    let all = mass_of(of_chunks.all);
-    let random = philox(setting.seed, vec4<u32>(step, 0u, 0u, 0u));
-    let place = fraction_of(all, random.y, fraction_of(all, random.x, vec2<u32>()));
-    let through = wide_sum(place, vec2<u32>(1u, 0u));
-    let limit = Tally(MOST, through.x, through.y);
-    let chunk = cut_at(row, local, of_chunks, limit);
-    weigh_tokens(setting, row, chunk.bin, local, best, edge);
-    return chunk.bin * BINS + cut_at(row, local, scan_bins(row, local, chunk.before), limit).bin;
 }
 
 {% if not guessed %}
@@ -146,23 +136,25 @@ fn draw(setting: Setting, row: u32, local: u32, best: u32, step: u32) -> u32 {
 {% endif %}
 
 // The log-probability of a token with this key, at temperature 1, of all that are not banned.
-fn logprob_of(row: u32, key: u32, best: u32) -> f32 {
-    let all = work[row].cuts.all;
-    let in_best_weights = f32(all.high) * 0x1p-11f + f32(all.low) * 0x1p-43f;
+fn logprob_of(cuts: Cuts, key: u32, best: u32) -> f32 {
+    let in_best_weights = f32(cuts.all.high) * 0x1p-11f + f32(cuts.all.low) * 0x1p-43f;
     return -distance_of(key, best) - log(in_best_weights);
 }
 
+fn report(row: u32, status: u32, token: u32, logprob: f32) {
+    tokens[row] = select(NO_TOKEN, token, status == CHOSEN);
+    reports[row].status = status;
+    reports[row].token = token;
+    reports[row].logprob = logprob;
+    reports[row].top_count = 0u;
+}
+
 // Writes the most probable tokens in order.
-fn report_top(setting: Setting, row: u32, local: u32, best: u32) {
-    if (local == 0u) {
-        atomicStore(&top_found, 0u);
-    }
-    let cuts = work[row].cuts;
-    let limit = Tally(setting.top_logprobs, MOST, MOST);
-    let edge = edge_in(row, local, best, 0u, cuts.top_logprobs_bin, Tally(), limit);
-    for (var i = local; i < candidates(row); i += WORKGROUP) {
-        let found = candidate(row, i);
-        if (found.x != BANNED && is_within(found.x, found.y, edge)) {
+fn report_top(row: Row, local: u32, cuts: Cuts, last: Edge) {
+    let end = count_of_candidates(row);
+    for (var place = local; place < end; place += WORKGROUP) {
+        let found = found_at(row, is_in_list(row), place, end);
+        if (is_within(found.x, found.y, last)) {
             top[atomicAdd(&top_found, 1u)] = found;
         }
     }
@@ -175,51 +167,73 @@ fn report_top(setting: Setting, row: u32, local: u32, best: u32) {
             let is_better = top[i].x > own.x || (top[i].x == own.x && top[i].y < own.y);
             rank += u32(is_better);
         }
-        reports[row].top[rank] = Logprob(own.y, logprob_of(row, own.x, best));
+        reports[row.index].top[rank] = Logprob(own.y, logprob_of(cuts, own.x, row.best));
     }
     if (local == 0u) {
-        reports[row].top_count = count;
+        reports[row.index].top_count = count;
     }
-}
-
-fn report(row: u32, status: u32, token: u32, logprob: f32) {
-    tokens[row] = select(NO_TOKEN, token, status == CHOSEN);
-    reports[row].status = status;
-    reports[row].token = token;
-    reports[row].logprob = logprob;
-    reports[row].top_count = 0u;
 }
 
 @compute @workgroup_size({{ workgroup }})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let row = workgroup.x;
-    if (row >= rows.count) {
+    let index = workgroup.x;
+    if (index >= rows.count) {
         return;
     }
-    let setting = settings[row];
-    let best = best_of_row(row, local);
+    let setting = settings[index];
+    let cuts = work[index].cuts;
+    let listed = work[index].listed;
+    let step = occurrences[setting.slot * (1u + params.vocab)].step{{ " + setting.guessed" if guessed else "" }};
+    clear_bins(local);
+    if (local == 0u) {
+        atomicStore(&top_found, 0u);
+    }
+    let best = best_of_row(index, local);
     if (best.broken != NO_TOKEN || best.key == BANNED) {
         if (local == 0u) {
-            report(row, select(NOTHING_ALLOWED, NOT_FINITE, best.broken != NO_TOKEN), best.broken, 0.0);
+            report(index, select(NOTHING_ALLOWED, NOT_FINITE, best.broken != NO_TOKEN), best.broken, 0.0);
         }
         return;
     }
+    let row = Row(index, best.key, listed);
     var token = best.token;
-    if (!is_greedy(setting)) {
-        let step = occurrences[setting.slot * (1u + params.vocab)].step{{ " + setting.guessed" if guessed else "" }};
-        token = draw(setting, row, local, best.key, step);
+    var left = mass_of(cuts.all);
+    var kept = EVERYTHING;
+    var reported = EVERYTHING;
+    // Code that runs for the first time waits for itself, so all searches share one place in it. That the last goal differs keeps
+    // compilers from laying them out one behind the other.
+    let last_goal = select(DRAWN, LAST_REPORTED, setting.top_logprobs > 0u);
+    for (var goal = LAST_OF_TOP_K; goal <= last_goal; goal++) {
+        if (!is_wanted(goal, setting)) {
+            continue;
+        }
+        let found = find(row, local, setting, step, search_of(goal, setting, cuts, left, kept));
+        switch (goal) {
+            case LAST_OF_TOP_K: {
+                left = mass_of(found.through);
+            }
+            case LAST_OF_FILTERS: {
+                kept = found.last;
+            }
+            case DRAWN: {
+                token = found.last.token;
+            }
+            default: {
+                reported = found.last;
+            }
+        }
     }
     if (local == 0u) {
         var logprob = 0.0;
         if (wants_logprob(setting)) {
-            logprob = logprob_of(row, keys[row * params.vocab + token], best.key);
+            logprob = logprob_of(cuts, keys[index * params.vocab + token], best.key);
         }
-        report(row, CHOSEN, token, logprob);
+        report(index, CHOSEN, token, logprob);
         {% if not guessed %}
         count(setting, token);
         {% endif %}
     }
     if (setting.top_logprobs > 0u) {
-        report_top(setting, row, local, best.key);
+        report_top(row, local, cuts, reported);
     }
 }

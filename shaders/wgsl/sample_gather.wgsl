@@ -7,49 +7,50 @@
 
 var<workgroup> kept_low: atomic<u32>;
 var<workgroup> kept_high: atomic<u32>;
+var<workgroup> listed: atomic<u32>;
+var<workgroup> first_listed: u32; // where the workgroup's part of the list begins
 
-{% include "sample_best.wgsl" %}
+{% include "sample_tokens.wgsl" %}
 {% include "sample_cut.wgsl" %}
 
-fn tally_of(row: u32, bin: u32) -> Tally {
-    return Tally(work[row].counts[bin], work[row].lows[bin], work[row].highs[bin]);
-}
-
-fn cuts_of(setting: Setting, row: u32, local: u32) -> Cuts {
+fn cuts_of(setting: Setting, local: u32, bins: Bins) -> Cuts {
     var cuts = Cuts();
     cuts.top_k_bin = BINS; // none
     cuts.first_open = BINS;
     if (!is_cut(setting) && !wants_logprob(setting)) {
         return cuts;
     }
-    let scan = scan_bins(row, local, Tally(0u, 0u, 0u));
+    let scan = scan_bins(local, bins, Tally());
     cuts.all = scan.all;
     if (setting.top_logprobs > 0u) {
-        cuts.top_logprobs_bin = cut_at(row, local, scan, Tally(setting.top_logprobs, MOST, MOST)).bin;
+        cuts.top_logprobs_bin = cut_at(local, bins, scan, Tally(setting.top_logprobs, MOST, MOST)).bin;
     }
-    if (!is_cut(setting)) {
-        return cuts;
+    // What top-k leaves weighs something between these: between all bins but its last, and all; never nothing.
+    var least = mass_of(scan.all);
+    var most = least;
+    var most_tokens = MOST;
+    if (setting.top_k > 0u) {
+        most_tokens = setting.top_k;
+        let cut = cut_at(local, bins, scan, Tally(most_tokens, MOST, MOST));
+        least = vec2<u32>(max(cut.before.low, 1u), cut.before.high);
+        most = mass_of(both(cut.before, cut.within));
+        cuts.top_k_bin = cut.bin;
+        cuts.before_top_k = cut.before;
+        cuts.first_open = cut.bin;
+        cuts.last_open = cut.bin;
+        cuts.before_open = cut.before;
     }
-    let most_tokens = select(setting.top_k, MOST, setting.top_k == 0u);
-    var first = cut_at(row, local, scan, Tally(most_tokens, MOST, MOST));
-    var last = first;
     if (setting.top_p > 0u) {
-        // What top-k leaves weighs something between these: between all bins but its last, and all; never nothing.
-        var least = mass_of(scan.all);
-        let most = mass_of(both(first.before, first.within));
-        if (setting.top_k > 0u) {
-            cuts.top_k_bin = first.bin;
-            cuts.before_top_k = first.before;
-            least = vec2<u32>(max(first.before.low, 1u), first.before.high);
-        }
-        let least_wanted = wanted_of(least, setting.top_p);
-        let most_wanted = wanted_of(most, setting.top_p);
-        first = cut_at(row, local, scan, Tally(most_tokens, least_wanted.x, least_wanted.y));
-        last = cut_at(row, local, scan, Tally(most_tokens, most_wanted.x, most_wanted.y));
+        let wanted = wanted_of(least, setting.top_p);
+        let cut = cut_at(local, bins, scan, Tally(most_tokens, wanted.x, wanted.y));
+        cuts.first_open = cut.bin;
+        cuts.last_open = cut.bin;
+        cuts.before_open = cut.before;
     }
-    cuts.first_open = first.bin;
-    cuts.last_open = last.bin;
-    cuts.before_open = first.before;
+    if (setting.top_p > 0u && setting.top_k > 0u) {
+        let wanted = wanted_of(most, setting.top_p);
+        cuts.last_open = cut_at(local, bins, scan, Tally(most_tokens, wanted.x, wanted.y)).bin;
+    }
     return cuts;
 }
 
@@ -68,45 +69,61 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let setting = settings[row];
+    let best = work[row].best;
+    let bins = Bins(work[row].counts[local], work[row].lows[local], work[row].highs[local]);
+    let four = four_tokens(row, chunk * BINS + local, min((chunk + 1u) * BINS, params.vocab));
     if (is_greedy(setting) && !wants_logprob(setting)) {
-        return;
-    }
-    let best = best_of_row(row, local);
-    if (best == BANNED) {
         return;
     }
     if (local == 0u) {
         atomicStore(&kept_low, 0u);
         atomicStore(&kept_high, 0u);
+        atomicStore(&listed, 0u);
     }
-    let cuts = cuts_of(setting, row, local);
     workgroupBarrier();
+    let cuts = cuts_of(setting, local, bins);
     var kept = vec2<u32>();
-    let end = min((chunk + 1u) * BINS, params.vocab);
-    for (var token = chunk * BINS + local; token < end; token += WORKGROUP) {
-        let key = keys[row * params.vocab + token];
+    var own_listed = 0u; // a bit each
+    for (var i = 0u; i < four.count; i++) {
+        let key = four.keys[i];
         if (key != BANNED) {
             let distance = distance_of(key, best);
             let bin = bin_of(fixed_point(distance, LOG2_E));
             if (bin < cuts.first_open && distance <= setting.reach) {
                 kept = wide_sum(kept, weight_of(fixed_point(distance, setting.sharpness)));
             }
-            if (is_listed(setting, cuts, bin)) {
-                let at = atomicAdd(&work[row].listed, 1u);
-                if (at < MAX_LISTED) {
-                    work[row].list[at] = vec2<u32>(key, token);
-                }
-            }
+            own_listed |= u32(is_listed(setting, cuts, bin)) << i;
         }
     }
-    let old = atomicAdd(&kept_low, kept.x);
-    atomicAdd(&kept_high, kept.y + u32(old + kept.x < old));
+    if (any(kept != vec2<u32>())) {
+        let old = atomicAdd(&kept_low, kept.x);
+        atomicAdd(&kept_high, kept.y + u32(old + kept.x < old));
+    }
+    // The list's end is one place for all: a workgroup asks for room once, not each of its tokens.
+    var at = 0u;
+    if (own_listed != 0u) {
+        at = atomicAdd(&listed, countOneBits(own_listed));
+    }
     workgroupBarrier();
     if (local == 0u) {
+        let count = atomicLoad(&listed);
+        if (count > 0u) {
+            first_listed = atomicAdd(&work[row].listed, count);
+        }
         work[row].chunks[chunk].kept_low = atomicLoad(&kept_low);
         work[row].chunks[chunk].kept_high = atomicLoad(&kept_high);
         if (chunk == 0u) {
             work[row].cuts = cuts;
+        }
+    }
+    workgroupBarrier();
+    at += first_listed;
+    for (var i = 0u; i < four.count; i++) {
+        if (((own_listed >> i) & 1u) == 1u) {
+            if (at < MAX_LISTED) {
+                work[row].list[at] = vec2<u32>(four.keys[i], four.tokens[i]);
+            }
+            at++;
         }
     }
 }

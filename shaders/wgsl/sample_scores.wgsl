@@ -28,15 +28,6 @@ fn within_floats(value: f32) -> f32 {
     return clamp(value, -LARGEST_FLOAT, LARGEST_FLOAT);
 }
 
-// An integer that orders finite numbers as they are. Subnormal numbers and both zeros are one.
-fn key_of(logit: f32) -> u32 {
-    let bits = bitcast<u32>(logit);
-    if ((bits & 0x7fffffffu) < 0x00800000u) {
-        return 0x80000000u;
-    }
-    return select(bits ^ 0x80000000u, ~bits, (bits >> 31u) == 1u);
-}
-
 // Where in the row's biases the token's is, or where it would be.
 fn bias_at(setting: Setting, token: u32) -> u32 {
     var first = setting.first_bias;

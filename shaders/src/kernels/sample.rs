@@ -31,7 +31,7 @@ use crate::{Error, MAX_SAMPLED_VOCAB, MAX_TOP_LOGPROBS};
 pub enum SamplePass {
     /// Biases, bans, penalties; the best token of each chunk.
     Scores,
-    /// How many tokens lie how far from the best.
+    /// The row's best; how many tokens lie how far from it.
     Histogram,
     /// Where the filters cut, what is kept for certain, and a list of what is not certain.
     Gather,
@@ -92,14 +92,14 @@ const BINS: u32 = 1 << BIN_BITS;
 /// through the whole vocabulary.
 const MAX_LISTED: u32 = 2048;
 /// 32-bit numbers of a `Work` in `sample.wgsl` before its arrays.
-const WORK_HEAD: u32 = 14;
+const WORK_HEAD: u32 = 16;
 /// 32-bit numbers of a `Chunk`.
 const CHUNK_NUMBERS: u32 = 5;
 
 const BINS_BYTES: u32 = 4 * 3 * BINS;
 const TALLY_BYTES: u32 = 12;
-/// What `sample_cut.wgsl` keeps: tallies of invocations and groups, a cut.
-const CUT_BYTES: u32 = TALLY_BYTES * (WORKGROUP + WORKGROUP / 16) + 4 + 2 * TALLY_BYTES;
+/// What `sample_cut.wgsl` keeps: tallies of groups of invocations, a cut.
+const CUT_BYTES: u32 = TALLY_BYTES * WORKGROUP + 4 + 2 * TALLY_BYTES;
 
 impl SamplePass {
     /// All passes in the order in which they run.
@@ -119,11 +119,11 @@ impl SamplePass {
     /// # Errors
     /// The template has a defect.
     pub fn kernel(self) -> Result<Kernel, Error> {
-        // What several workgroups write at once.
-        let (listed, bin) = match self {
-            SamplePass::Histogram => ("u32", "atomic<u32>"),
-            SamplePass::Gather => ("atomic<u32>", "u32"),
-            SamplePass::Scores | SamplePass::Draw => ("u32", "u32"),
+        // What several workgroups write at once is atomic.
+        let (listed, bins) = match self {
+            SamplePass::Histogram => ("u32", "array<atomic<u32>, BINS>"),
+            SamplePass::Gather => ("atomic<u32>", "array<vec4<u32>, BINS / 4u>"),
+            SamplePass::Scores | SamplePass::Draw => ("u32", "array<u32, BINS>"),
         };
         Ok(Kernel {
             bindings: self.bindings(),
@@ -131,7 +131,7 @@ impl SamplePass {
             ..kernel(
                 self.name(),
                 self.name(),
-                context! { listed, bin, guessed => false },
+                context! { listed, bins, guessed => false },
             )?
         })
     }
@@ -170,7 +170,7 @@ impl SamplePass {
             SamplePass::Scores => 12,
             SamplePass::Histogram => BINS_BYTES + 8,
             SamplePass::Gather => CUT_BYTES + 16,
-            SamplePass::Draw => BINS_BYTES + CUT_BYTES + 44 + 8 * MAX_TOP_LOGPROBS as u32,
+            SamplePass::Draw => BINS_BYTES + CUT_BYTES + 28 + 8 * MAX_TOP_LOGPROBS as u32,
         }
     }
 }
@@ -185,7 +185,7 @@ impl GuessPass {
     /// The template has a defect.
     pub fn kernel(self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
-        let values = context! { listed => "u32", bin => "u32", guessed => true };
+        let values = context! { listed => "u32", bins => "array<u32, BINS>", guessed => true };
         Ok(match self {
             GuessPass::Scores => Kernel {
                 bindings: &[

@@ -87,6 +87,58 @@ fn few_values_shared_by_many_tokens_are_told_apart_by_their_ids() {
     check(&logits);
 }
 
+/// The list has room for 2048 tokens that are not certain, each chunk's in a place of its own.
+#[test]
+fn a_list_may_be_empty_or_full_or_have_no_room() {
+    let mut cases = Vec::new();
+    for uncertain in [0, 1, 2047, 2048, 2049, 5000] {
+        for (top_k, top_p) in [(0, 0.6), (uncertain + 3, 0.9), (uncertain / 2, 1.0)] {
+            let settings = Settings {
+                seed: uncertain as u64,
+                top_k,
+                top_p,
+                ..Settings::default()
+            };
+            // Those that are not certain share a bin and lie in every chunk; the others are far below.
+            let is_uncertain = |i: usize| (i * 7 % 9000) < uncertain;
+            let logit = |i| match is_uncertain(i) {
+                true => 20.0 - 1e-5 * (i % 11) as f32,
+                false => -20.0 - i as f32 * 1e-4,
+            };
+            cases.push(Case::new((0..9000).map(logit).collect(), settings));
+        }
+    }
+    follow(&mut cases, 3);
+}
+
+/// A bin's keys are found from the bounds of its distances, which are rounded.
+#[test]
+fn tokens_at_the_bounds_of_bins_are_not_lost() {
+    let bin = std::f64::consts::LN_2 / 16.0;
+    let mut cases = Vec::new();
+    for (seed, best) in [0.0, 1e-3, 0.3, 1.0, 7.7, -2.5, 60.0, 4096.0]
+        .into_iter()
+        .enumerate()
+    {
+        let mut logits = vec![best as f32];
+        for bound in 0..600 {
+            let near = (best - bin * f64::from(bound)) as f32;
+            logits.extend([near.next_down(), near, near.next_up()].map(|l| l.min(best as f32)));
+        }
+        for (top_k, top_p) in [(0, 0.3), (0, 0.9), (0, 0.999), (7, 0.8), (100, 1.0)] {
+            let settings = Settings {
+                seed: seed as u64,
+                top_k,
+                top_p,
+                top_logprobs: Some(20),
+                ..Settings::default()
+            };
+            cases.push(Case::new(logits.clone(), settings));
+        }
+    }
+    follow(&mut cases, 4);
+}
+
 #[test]
 fn extreme_logits_are_borne() {
     check(&[1e30, -1e30, 1e30, 0.0, 5.0, 9.999e29]);
