@@ -18,6 +18,7 @@ mod matmul_dot4;
 mod norm_mix;
 mod probe;
 mod product;
+mod row_workgroup;
 mod sample;
 mod sequences;
 mod template;
@@ -39,6 +40,7 @@ pub use probe::{
     probes,
 };
 pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
+pub use row_workgroup::RowWorkgroup;
 pub use sample::{GuessPass, SampleParams, SamplePass};
 pub use sequences::{Link, NO_SLOT, Replay, Sequence};
 pub use template::templates_hash;
@@ -163,12 +165,7 @@ pub struct Rows {
 /// # Errors
 /// A template has a defect.
 pub fn registry() -> Result<Vec<Kernel>, Error> {
-    let plain_norm = LayerNorm {
-        picked: false,
-        output: Number::F32,
-    };
     let mut kernels = vec![
-        plain_norm.kernel()?,
         RemovalKey.kernel()?,
         Wkv7Prepare.kernel()?,
         Wkv7Apply.kernel()?,
@@ -190,24 +187,10 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
     for output in [Number::F32, Number::F16] {
         kernels.push(Readout { output }.kernel()?);
         kernels.push(HeadStep { output }.kernel()?);
-        let picked = true;
-        kernels.push(LayerNorm { picked, output }.kernel()?);
         kernels.push(AddParts { parts: 5, output }.kernel()?);
-        for mixes in NormMix::MIXES {
-            for rows in [
-                NormRows::Any,
-                NormRows::Guessed,
-                NormRows::Single { parts: 5 },
-            ] {
-                let norm_mix = NormMix {
-                    width: 320,
-                    mixes,
-                    output,
-                    rows,
-                };
-                kernels.push(norm_mix.kernel()?);
-            }
-        }
+    }
+    for subgroup in [false, true] {
+        kernels.extend(norms(subgroup)?);
     }
     for encoding in Encoding::ALL {
         kernels.push(Embedding { encoding }.kernel()?);
@@ -222,6 +205,42 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
             );
         }
         kernels.extend(many_tokens(encoding)?);
+    }
+    Ok(kernels)
+}
+
+/// The norms of rows of 1,280 channels.
+fn norms(subgroup: bool) -> Result<Vec<Kernel>, Error> {
+    use Number::{F16, F32};
+    const WIDTH: u32 = 320;
+    // Without subgroups on devices that have no more than WebGPU grants.
+    let workgroup = RowWorkgroup::sharing(WIDTH, if subgroup { 1024 } else { 256 }, subgroup);
+    let mut kernels = Vec::new();
+    for (picked, output) in [(false, F32), (true, F32), (true, F16)] {
+        let norm = LayerNorm {
+            picked,
+            output,
+            workgroup,
+        };
+        kernels.push(norm.kernel()?);
+    }
+    for output in [F32, F16] {
+        for mixes in NormMix::MIXES {
+            for rows in [
+                NormRows::Any,
+                NormRows::Guessed,
+                NormRows::Single { parts: 5 },
+            ] {
+                let norm_mix = NormMix {
+                    width: WIDTH,
+                    mixes,
+                    output,
+                    rows,
+                    workgroup,
+                };
+                kernels.push(norm_mix.kernel()?);
+            }
+        }
     }
     Ok(kernels)
 }

@@ -60,6 +60,7 @@ impl Recorder<'_> {
         let kernel = LayerNorm {
             picked: true,
             output: self.shape.operand(),
+            workgroup: self.row_workgroup(hp.width as u32 / 4),
         };
         let output_norm = 2 * hp.width as u32 / 4;
         let params = norm_params(hp, output_norm);
@@ -113,6 +114,7 @@ impl Recorder<'_> {
         let kernel = LayerNorm {
             picked: false,
             output: Number::F32,
+            workgroup: self.row_workgroup(hp.width as u32 / 4),
         };
         self.norm_rows(kernel, hp, &bindings)
     }

@@ -148,9 +148,9 @@ impl<'c> Recorder<'c> {
 
     /// The recurrence: on subgroups where the device's are large enough.
     pub(super) fn recurrence(&self) -> kernels::Wkv7 {
-        let [smallest, _] = self.context.adapter().subgroup_sizes;
-        let subgroup = self.context.has(Feature::Subgroup) && smallest >= kernels::Wkv7::LANES;
-        kernels::Wkv7 { subgroup }
+        kernels::Wkv7 {
+            subgroup: self.has_subgroups(kernels::Wkv7::LANES),
+        }
     }
 
     /// The readout.
@@ -165,6 +165,20 @@ impl<'c> Recorder<'c> {
         kernels::HeadStep {
             output: self.shape.operand(),
         }
+    }
+
+    /// The workgroup that shares a row of so many vec4s or other pieces.
+    pub(super) fn row_workgroup(&self, pieces: u32) -> kernels::RowWorkgroup {
+        let limits = self.context.limits();
+        let most = limits.workgroup_invocations.min(limits.workgroup_size[0]);
+        let subgroup = self.has_subgroups(kernels::RowWorkgroup::LEAST_SUBGROUP);
+        kernels::RowWorkgroup::sharing(pieces, most, subgroup)
+    }
+
+    /// Whether sums over so many invocations can be made by subgroup operations.
+    pub(super) fn has_subgroups(&self, lanes: u32) -> bool {
+        let [smallest, _] = self.context.adapter().subgroup_sizes;
+        self.context.has(Feature::Subgroup) && smallest >= lanes
     }
 
     fn kernel(&self, operation: &Operation) -> Result<Kernel, Error> {
