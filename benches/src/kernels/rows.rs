@@ -12,47 +12,64 @@ use super::{Case, Device, Input, Matrix, Shapes, bytes_of_numbers};
 const EPSILON: f32 = 1e-5;
 
 /// `embedding`: every encoding, one token and many.
-pub(super) fn embedding(shapes: &Shapes) -> Result<Vec<Case>, Error> {
-    let Shapes { width, vocab, .. } = *shapes;
+pub(super) fn embedding(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for encoding in Encoding::ALL {
-        let (row_bytes, spans) = (encoding.row_bytes(width), encoding.spans(width) as u32);
         let table = Matrix {
             encoding,
-            rows: vocab,
-            columns: width,
+            rows: shapes.vocab,
+            columns: shapes.width,
         }
         .within_any_binding();
-        let params = EmbeddingParams {
-            first_token: 0,
-            token_count: table.rows as u32,
-            row_stride: (row_bytes / VEC4_BYTES) as u32,
-            spans,
-            weights: 0,
-            width: width as u32 / 4,
-        };
-        for tokens in one_and_many(shapes) {
-            let kernel = Embedding { encoding };
-            cases.push(Case {
-                group: "embedding",
-                name: format!("{}/{width}/{tokens}", encoding.name()),
-                kernel: kernel.kernel()?,
-                inputs: vec![
-                    Input::Rows(tokens),
-                    Input::uniform(&params),
-                    Input::Tokens(tokens, table.rows),
-                    Input::Weights(vec![table]),
-                    Input::Room(4 * (tokens * width) as u64),
-                ],
-                workgroups: Workgroups::Grid(kernel.workgroups(spans, tokens as u32)),
-                work: Work {
-                    flops: 2.0 * (tokens * width) as f64,
-                    bytes: (tokens * row_bytes) as f64 + bytes_of_numbers(tokens * width),
-                },
-            });
+        let width = shapes.width as u32 / 4;
+        for workgroup in row_workgroups(device, Embedding::pieces(width)) {
+            let kernel = Embedding {
+                encoding,
+                width,
+                workgroup,
+            };
+            for tokens in one_and_many(shapes) {
+                cases.push(embedding_case(kernel, table, tokens)?);
+            }
         }
     }
     Ok(cases)
+}
+
+fn embedding_case(kernel: Embedding, table: Matrix, tokens: usize) -> Result<Case, Error> {
+    let width = table.columns;
+    let row_bytes = table.encoding.row_bytes(width);
+    let params = EmbeddingParams {
+        first_token: 0,
+        token_count: table.rows as u32,
+        row_stride: (row_bytes / VEC4_BYTES) as u32,
+        weight: 0,
+        bias: kernel.width,
+        epsilon: EPSILON,
+    };
+    Ok(Case {
+        group: "embedding",
+        name: format!(
+            "{}/{width}/{tokens}/{}",
+            table.encoding.name(),
+            level(kernel.workgroup)
+        ),
+        kernel: kernel.kernel()?,
+        inputs: vec![
+            Input::Rows(tokens),
+            Input::uniform(&params),
+            Input::numbers(2 * width),
+            Input::Tokens(tokens, table.rows),
+            Input::Weights(vec![table]),
+            Input::Room(4 * (tokens * width) as u64),
+            Input::Room(4 * (tokens * width) as u64),
+        ],
+        workgroups: Workgroups::Grid(kernel.workgroups(tokens as u32)),
+        work: Work {
+            flops: (2.0 + NORM_FLOPS) * (tokens * width) as f64,
+            bytes: (tokens * row_bytes) as f64 + bytes_of_numbers((2 * tokens + 2) * width),
+        },
+    })
 }
 
 /// `layer_norm`: of all rows and of picked ones in both numbers, one token and many.
@@ -64,7 +81,7 @@ pub(super) fn layer_norm(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, 
         (true, Number::F16),
     ] {
         for tokens in one_and_many(shapes) {
-            for workgroup in row_workgroups(device, shapes.width / 4) {
+            for workgroup in row_workgroups(device, shapes.width as u32 / 4) {
                 let kernel = LayerNorm {
                     picked,
                     output,
@@ -132,7 +149,7 @@ pub(super) fn norm_mix(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Er
     for mixes in NormMix::MIXES {
         for output in [Number::F32, Number::F16] {
             for tokens in one_and_many(shapes) {
-                for workgroup in row_workgroups(device, shapes.width / 4) {
+                for workgroup in row_workgroups(device, shapes.width as u32 / 4) {
                     let kernel = NormMix {
                         width: shapes.width as u32 / 4,
                         mixes,
@@ -193,8 +210,8 @@ fn one_and_many(shapes: &Shapes) -> impl Iterator<Item = usize> {
 }
 
 /// As large as the device has them, with and without subgroup operations.
-fn row_workgroups(device: &Device, pieces: usize) -> [RowWorkgroup; 2] {
-    [false, true].map(|subgroup| RowWorkgroup::sharing(pieces as u32, device.invocations, subgroup))
+fn row_workgroups(device: &Device, pieces: u32) -> [RowWorkgroup; 2] {
+    [false, true].map(|subgroup| RowWorkgroup::sharing(pieces, device.invocations, subgroup))
 }
 
 fn level(workgroup: RowWorkgroup) -> &'static str {

@@ -71,7 +71,8 @@ pub struct Kernel {
 }
 
 /// What a kernel asks of the device beyond WGSL 1.0 and the limits that every WebGPU device has: 8 storage bindings,
-/// 16 KiB of workgroup memory, 256 invocations (only [`Matmul`] and [`MatmulDot4`] with a block size of 32 ask for 1,024).
+/// 16 KiB of workgroup memory, 256 invocations ([`Matmul`] and [`MatmulDot4`] with a block size of 32 ask for 1,024, others for as
+/// many as a [`RowWorkgroup`] or subgroups bring along).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Variant {
     /// Subgroup operations.
@@ -190,10 +191,9 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
         kernels.push(AddParts { parts: 5, output }.kernel()?);
     }
     for subgroup in [false, true] {
-        kernels.extend(norms(subgroup)?);
+        kernels.extend(row_kernels(subgroup)?);
     }
     for encoding in Encoding::ALL {
-        kernels.push(Embedding { encoding }.kernel()?);
         for columns in Matvec::COLUMNS {
             kernels.push(
                 Matvec {
@@ -209,13 +209,23 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
     Ok(kernels)
 }
 
-/// The norms of rows of 1,280 channels.
-fn norms(subgroup: bool) -> Result<Vec<Kernel>, Error> {
+/// What happens row by row: embedding and norms, of 1,280 channels.
+fn row_kernels(subgroup: bool) -> Result<Vec<Kernel>, Error> {
     use Number::{F16, F32};
     const WIDTH: u32 = 320;
     // Without subgroups on devices that have no more than WebGPU grants.
-    let workgroup = RowWorkgroup::sharing(WIDTH, if subgroup { 1024 } else { 256 }, subgroup);
+    let most = if subgroup { 1024 } else { 256 };
+    let sharing = |pieces| RowWorkgroup::sharing(pieces, most, subgroup);
     let mut kernels = Vec::new();
+    for encoding in Encoding::ALL {
+        let embedding = Embedding {
+            encoding,
+            width: WIDTH,
+            workgroup: sharing(Embedding::pieces(WIDTH)),
+        };
+        kernels.push(embedding.kernel()?);
+    }
+    let workgroup = sharing(WIDTH);
     for (picked, output) in [(false, F32), (true, F32), (true, F16)] {
         let norm = LayerNorm {
             picked,

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use thalweg_gpu::{Binding, Context, Feature, Pipeline, Plan, PlanBuilder, Work, Workgroups};
-use thalweg_shaders::kernels::{Kernel, Number};
-use thalweg_shaders::{Encoding, kernels};
+use thalweg_shaders::kernels::{self, Kernel, Number};
 
 use super::model::{Activations, GpuOptions};
 use super::tuning::Tuning;
@@ -73,7 +72,7 @@ pub(super) struct Recorder<'c> {
 /// What a dispatch does; the shape of the plan decides on the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Operation {
-    Embedding(Encoding),
+    Embedding(kernels::Embedding),
     LayerNorm(kernels::LayerNorm),
     NormMix(kernels::NormMix),
     Matvec(kernels::Matvec),
@@ -183,7 +182,7 @@ impl<'c> Recorder<'c> {
 
     fn kernel(&self, operation: &Operation) -> Result<Kernel, Error> {
         Ok(match *operation {
-            Operation::Embedding(encoding) => kernels::Embedding { encoding }.kernel(),
+            Operation::Embedding(embedding) => embedding.kernel(),
             Operation::LayerNorm(norm) => norm.kernel(),
             Operation::NormMix(norm) => norm.kernel(),
             Operation::AddParts(ref parts) => parts.kernel(),
