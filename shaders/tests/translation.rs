@@ -41,8 +41,10 @@ type Expectation = (&'static str, &'static str, Variant, [(Target, Outcome); 4])
 
 /// What is expected of the kernels whose names fit; the first row that fits decides.
 #[rustfmt::skip]
-const EXPECTATIONS: [Expectation; 13] = [
+const EXPECTATIONS: [Expectation; 14] = [
     ("", "", Variant { subgroup: true, ..Variant::PLAIN },
+        [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
+    ("", "", Variant { subgroup: true, f16: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),
     ("matmul_dot4.", ".32", Variant { dot4: true, ..Variant::PLAIN },
         [(Target::Vulkan, Translates), (Target::Metal, Translates), (Target::Dx12, Translates), (Target::Browser, Refused)]),

@@ -18,19 +18,33 @@ struct Params {
 @group(0) @binding(5) var<storage, read> picks: array<u32>; // the rows of x, taken from rows.first on
 {% endif %}
 
-override WORKGROUP = 256u;
+const WORKGROUP = {{ workgroup }}u;
 
-{% include "moments.wgsl" %}
+{% set summed = "f32" %}
+{% include "workgroup_sums.wgsl" %}
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, lane: Lane) {
     let row = workgroup.x;
     if (row >= rows.count) {
         return;
     }
     let first = {{ "picks[rows.first + row]" if picked else "(rows.first + row)" }} * params.width;
-    let of_row = moments(local, vec2<u32>(first, first));
-    for (var i = local; i < params.width; i += WORKGROUP) {
-        out[row * params.width + i] = vec4<{{ output }}>(normalised(x[first + i], of_row.mean.x, of_row.scale.x, i));
+    let width = f32(4u * params.width);
+    var sum = vec4<f32>();
+    for (var i = lane.local; i < params.width; i += WORKGROUP) {
+        sum += x[first + i];
+    }
+    let mean = workgroup_sum(lane, 0u, total(sum)) / width;
+    var squares = vec4<f32>();
+    for (var i = lane.local; i < params.width; i += WORKGROUP) {
+        let centred = x[first + i] - mean;
+        squares += centred * centred;
+    }
+    let variance = workgroup_sum(lane, 1u, total(squares)) / width;
+    let scale = 1.0 / sqrt(variance + params.epsilon);
+    for (var i = lane.local; i < params.width; i += WORKGROUP) {
+        let normalised = (x[first + i] - mean) * scale * vectors[params.weight + i] + vectors[params.bias + i];
+        out[row * params.width + i] = vec4<{{ output }}>(normalised);
     }
 }

@@ -40,42 +40,48 @@ const WORKGROUP = {{ workgroup }}u;
 @group(0) @binding(7) var<storage, read> product: array<vec4<f32>>; // [parts, rows, width]
 {% endif %}
 
+{# Of single rows, which are the last of their sequences, too, one row is normed; of others theirs and the one before. #}
+{% set single = parts > 0 %}
+{% set summed = "f32" if single else "vec2<f32>" %}
+{% set of_now = "" if single else ".x" %}
 {% include "workgroup_sums.wgsl" %}
+
+fn square(value: vec4<f32>) -> f32 {
+    return dot(value, value);
+}
+
 {% set loads = (width + workgroup - 1) // workgroup %}
 {# Whether an invocation may have no column in its load `l`: it then has the last one, which it may store again but not sum. #}
 {% macro may_repeat(l) %}{{ "yes" if (l + 1) * workgroup > width }}{% endmacro %}
+{# What load `l` adds to the sums of a function of the numbers. #}
+{% macro share(function, l) %}
+{%- if may_repeat(l) %}select({{ summed }}(), {% endif %}
+{%- if single %}{{ function }}(now{{ l }}){% else %}vec2<f32>({{ function }}(now{{ l }}), {{ function }}(before{{ l }})){% endif %}
+{%- if may_repeat(l) %}, lane.local + {{ l * workgroup }}u < WIDTH){% endif %}
+{%- endmacro %}
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, lane: Lane) {
     let row = workgroup.x;
-    if (row >= rows.count) {
-        return;
-    }
+    // All that is read is asked for at once, before anything waits and before anything is stored: what the row itself is made of even
+    // before it is known whether there is such a row.
     let link = links[row];
     let first = row * WIDTH;
-    {% if parts == 0 %}
-    let other = link.other * WIDTH;
-    {% endif %}
-    let shift = link.slot * params.slot_stride + params.shift;
-    let begins = link.slot != NO_SLOT;
-    {% if guessed %}
-    let is_due = (link.slot & DUE) != 0u;
-    let due_row = (link.slot & ~DUE) * params.slot_stride + params.shift;
-    {% else %}
-    // The first row of a sequence has the one before in `shifts`, and turns the last row into the new one there, as no other
-    // workgroup may touch it.
-    {% endif %}
-    // All that is read is asked for at once, before anything waits and before anything is stored.
     {% for l in range(loads) %}
-    let i{{ l }} = {% if may_repeat(l) %}min(local + {{ l * workgroup }}u, WIDTH - 1u){% else %}local + {{ l * workgroup }}u{% endif %};
+    let i{{ l }} = {% if may_repeat(l) %}min(lane.local + {{ l * workgroup }}u, WIDTH - 1u){% else %}lane.local + {{ l * workgroup }}u{% endif %};
     var now{{ l }} = x[first + i{{ l }}];
-    {% if parts == 0 %}
-    var before{{ l }} = x[other + i{{ l }}];
-    {% endif %}
     {% for part in range(parts) %}
     let part{{ part }}_{{ l }} = product[{{ part }}u * params.part_stride + first + i{{ l }}];
     {% endfor %}
     {% endfor %}
+    if (row >= rows.count) {
+        return;
+    }
+    {% if not single %}
+    {% for l in range(loads) %}
+    var before{{ l }} = x[link.other * WIDTH + i{{ l }}];
+    {% endfor %}
+    {% endif %}
     {% for l in range(loads) %}
     let weight{{ l }} = vectors[params.weight + i{{ l }}];
     let bias{{ l }} = vectors[params.bias + i{{ l }}];
@@ -84,13 +90,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     {% endfor %}
     var shifted{{ l }}: vec4<f32>;
     {% endfor %}
+    let shift = link.slot * params.slot_stride + params.shift;
+    let begins = link.slot != NO_SLOT;
     {% if guessed %}
+    let is_due = (link.slot & DUE) != 0u;
+    let due_row = (link.slot & ~DUE) * params.slot_stride + params.shift;
     if (begins && is_due) {
         {% for l in range(loads) %}
         shifted{{ l }} = due[due_row + i{{ l }}];
         {% endfor %}
     } else if (begins) {
     {% else %}
+    // The first row of a sequence has the one before in `shifts`, and turns the last row into the new one there, as no other
+    // workgroup may touch it.
     if (begins) {
     {% endif %}
         {% for l in range(loads) %}
@@ -98,43 +110,40 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         {% endfor %}
     }
 
-    {% if parts > 0 %}
+    {% if single %}
     {% for l in range(loads) %}
     now{{ l }} += (part0_{{ l }}{% for part in range(1, parts) %} + part{{ part }}_{{ l }}{% endfor %}) / params.part_scale;
     let stream{{ l }} = now{{ l }};
-    var before{{ l }} = now{{ l }}; // the sequence's last row is its only one
     {% endfor %}
     {% endif %}
-    var sums = vec2<f32>();
+    let mean = workgroup_sum(lane, 0u, {% for l in range(loads) %}{{ " + " if not loop.first }}{{ share("total", l) }}{% endfor %}) / f32(4u * WIDTH);
     {% for l in range(loads) %}
-    sums += {% if may_repeat(l) %}select(vec2<f32>(), {% endif %}vec2<f32>(total(now{{ l }}), total(before{{ l }})){% if may_repeat(l) %}, local + {{ l * workgroup }}u < WIDTH){% endif %};
-    {% endfor %}
-    let mean = workgroup_sums(local, sums) / f32(4u * WIDTH);
-    var squares = vec2<f32>();
-    {% for l in range(loads) %}
-    now{{ l }} -= mean.x;
+    now{{ l }} -= mean{{ of_now }};
+    {% if not single %}
     before{{ l }} -= mean.y;
-    squares += {% if may_repeat(l) %}select(vec2<f32>(), {% endif %}vec2<f32>(dot(now{{ l }}, now{{ l }}), dot(before{{ l }}, before{{ l }})){% if may_repeat(l) %}, local + {{ l * workgroup }}u < WIDTH){% endif %};
+    {% endif %}
     {% endfor %}
-    let variance = workgroup_sums(local, squares) / f32(4u * WIDTH);
+    let variance = workgroup_sum(lane, 1u, {% for l in range(loads) %}{{ " + " if not loop.first }}{{ share("square", l) }}{% endfor %}) / f32(4u * WIDTH);
     let scale = 1.0 / sqrt(variance + params.epsilon);
 
     {% for l in range(loads) %}
-    {% if parts > 0 %}
+    now{{ l }} = now{{ l }} * scale{{ of_now }} * weight{{ l }} + bias{{ l }};
+    {% if single %}
     x[first + i{{ l }}] = stream{{ l }}; // which all have read by now, those who repeat a column, too
-    {% endif %}
-    now{{ l }} = now{{ l }} * scale.x * weight{{ l }} + bias{{ l }};
+    {% else %}
     before{{ l }} = before{{ l }} * scale.y * weight{{ l }} + bias{{ l }};
+    {% endif %}
+    {% set last = "now" if single else "before" %}
     {% if guessed %}
     noted[row * params.slot_stride + params.shift + i{{ l }}] = now{{ l }};
     {% else %}
     if (begins) {
-        shifts[shift + i{{ l }}] = before{{ l }};
+        shifts[shift + i{{ l }}] = {{ last }}{{ l }};
     }
     {% endif %}
-    before{{ l }} = select(before{{ l }}, shifted{{ l }}, begins);
+    let previous{{ l }} = select({{ last }}{{ l }}, shifted{{ l }}, begins);
     {% for m in range(mixes) %}
-    out[first + i{{ l }} + {{ m }}u * params.mix_stride] = vec4<{{ output }}>(now{{ l }} + (before{{ l }} - now{{ l }}) * mix{{ m }}_{{ l }});
+    out[first + i{{ l }} + {{ m }}u * params.mix_stride] = vec4<{{ output }}>(now{{ l }} + (previous{{ l }} - now{{ l }}) * mix{{ m }}_{{ l }});
     {% endfor %}
     {% endfor %}
 }

@@ -13,24 +13,26 @@ struct Params {
 
 override WORKGROUP = 256u;
 
+{% set summed = "f32" %}
+{% set subgroup = false %}
 {% include "workgroup_sums.wgsl" %}
 
 // The largest of the workgroup's values.
 fn workgroup_max(local: u32, value: f32) -> f32 {
-    workgroupBarrier(); // the last sums have been read
-    partial[local].x = value;
+    workgroupBarrier(); // the last sum has been read
+    partial[local] = value;
     for (var width = WORKGROUP / 2u; width > 0u; width /= 2u) {
         workgroupBarrier();
         if (local < width) {
-            partial[local].x = max(partial[local].x, partial[local + width].x);
+            partial[local] = max(partial[local], partial[local + width]);
         }
     }
     workgroupBarrier();
-    return partial[0].x;
+    return partial[0];
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, lane: Lane) {
     let row = workgroup.x;
     if (row >= rows.count) {
         return;
@@ -38,16 +40,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first = row * params.width;
     // An invocation without a column of its own repeats the first one's.
     var most = x[first];
-    for (var i = local; i < params.width; i += WORKGROUP) {
+    for (var i = lane.local; i < params.width; i += WORKGROUP) {
         most = max(most, x[first + i]);
     }
-    let largest = workgroup_max(local, max(max(most.x, most.y), max(most.z, most.w)));
+    let largest = workgroup_max(lane.local, max(max(most.x, most.y), max(most.z, most.w)));
     var sum = 0.0;
-    for (var i = local; i < params.width; i += WORKGROUP) {
+    for (var i = lane.local; i < params.width; i += WORKGROUP) {
         sum += total(exp(x[first + i] - largest));
     }
-    let whole = workgroup_sums(local, vec2<f32>(sum, 0.0)).x;
-    for (var i = local; i < params.width; i += WORKGROUP) {
+    let whole = workgroup_sum(lane, 0u, sum);
+    for (var i = lane.local; i < params.width; i += WORKGROUP) {
         out[first + i] = vec4<{{ output }}>(exp(x[first + i] - largest) / whole);
     }
 }

@@ -58,9 +58,9 @@ pub fn cases(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     cases.extend(heads::head_step(shapes)?);
     cases.extend(heads::wkv7_replay(shapes)?);
     cases.extend(heads::time_mix_step(shapes)?);
-    cases.extend(rows::embedding(shapes)?);
-    cases.extend(rows::layer_norm(shapes)?);
-    cases.extend(rows::norm_mix(shapes)?);
+    cases.extend(rows::embedding(device, shapes)?);
+    cases.extend(rows::layer_norm(device, shapes)?);
+    cases.extend(rows::norm_mix(device, shapes)?);
     cases.extend(sampling::sampling(shapes)?);
     cases.retain(|case| device.runs(&case.kernel));
     Ok(cases)

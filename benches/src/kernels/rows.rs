@@ -3,60 +3,77 @@
 use thalweg_gpu::{Work, Workgroups};
 use thalweg_shaders::kernels::{
     Embedding, EmbeddingParams, LayerNorm, LayerNormParams, NormMix, NormMixParams, NormRows,
-    Number,
+    Number, RowWorkgroup,
 };
 use thalweg_shaders::{Encoding, Error, VEC4_BYTES};
 
-use super::{Case, Input, Matrix, Shapes, bytes_of_numbers};
+use super::{Case, Device, Input, Matrix, Shapes, bytes_of_numbers};
 
 const EPSILON: f32 = 1e-5;
 
 /// `embedding`: every encoding, one token and many.
-pub(super) fn embedding(shapes: &Shapes) -> Result<Vec<Case>, Error> {
-    let Shapes { width, vocab, .. } = *shapes;
+pub(super) fn embedding(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for encoding in Encoding::ALL {
-        let (row_bytes, spans) = (encoding.row_bytes(width), encoding.spans(width) as u32);
         let table = Matrix {
             encoding,
-            rows: vocab,
-            columns: width,
+            rows: shapes.vocab,
+            columns: shapes.width,
         }
         .within_any_binding();
-        let params = EmbeddingParams {
-            first_token: 0,
-            token_count: table.rows as u32,
-            row_stride: (row_bytes / VEC4_BYTES) as u32,
-            spans,
-            weights: 0,
-            width: width as u32 / 4,
-        };
-        for tokens in one_and_many(shapes) {
-            let kernel = Embedding { encoding };
-            cases.push(Case {
-                group: "embedding",
-                name: format!("{}/{width}/{tokens}", encoding.name()),
-                kernel: kernel.kernel()?,
-                inputs: vec![
-                    Input::Rows(tokens),
-                    Input::uniform(&params),
-                    Input::Tokens(tokens, table.rows),
-                    Input::Weights(vec![table]),
-                    Input::Room(4 * (tokens * width) as u64),
-                ],
-                workgroups: Workgroups::Grid(kernel.workgroups(spans, tokens as u32)),
-                work: Work {
-                    flops: 2.0 * (tokens * width) as f64,
-                    bytes: (tokens * row_bytes) as f64 + bytes_of_numbers(tokens * width),
-                },
-            });
+        let width = shapes.width as u32 / 4;
+        for workgroup in row_workgroups(device, Embedding::pieces(width)) {
+            let kernel = Embedding {
+                encoding,
+                width,
+                workgroup,
+            };
+            for tokens in one_and_many(shapes) {
+                cases.push(embedding_case(kernel, table, tokens)?);
+            }
         }
     }
     Ok(cases)
 }
 
+fn embedding_case(kernel: Embedding, table: Matrix, tokens: usize) -> Result<Case, Error> {
+    let width = table.columns;
+    let row_bytes = table.encoding.row_bytes(width);
+    let params = EmbeddingParams {
+        first_token: 0,
+        token_count: table.rows as u32,
+        row_stride: (row_bytes / VEC4_BYTES) as u32,
+        weight: 0,
+        bias: kernel.width,
+        epsilon: EPSILON,
+    };
+    Ok(Case {
+        group: "embedding",
+        name: format!(
+            "{}/{width}/{tokens}/{}",
+            table.encoding.name(),
+            level(kernel.workgroup)
+        ),
+        kernel: kernel.kernel()?,
+        inputs: vec![
+            Input::Rows(tokens),
+            Input::uniform(&params),
+            Input::numbers(2 * width),
+            Input::Tokens(tokens, table.rows),
+            Input::Weights(vec![table]),
+            Input::Room(4 * (tokens * width) as u64),
+            Input::Room(4 * (tokens * width) as u64),
+        ],
+        workgroups: Workgroups::Grid(kernel.workgroups(tokens as u32)),
+        work: Work {
+            flops: (2.0 + NORM_FLOPS) * (tokens * width) as f64,
+            bytes: (tokens * row_bytes) as f64 + bytes_of_numbers((2 * tokens + 2) * width),
+        },
+    })
+}
+
 /// `layer_norm`: of all rows and of picked ones in both numbers, one token and many.
-pub(super) fn layer_norm(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+pub(super) fn layer_norm(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for (picked, output) in [
         (false, Number::F32),
@@ -64,8 +81,14 @@ pub(super) fn layer_norm(shapes: &Shapes) -> Result<Vec<Case>, Error> {
         (true, Number::F16),
     ] {
         for tokens in one_and_many(shapes) {
-            let kernel = LayerNorm { picked, output };
-            cases.push(layer_norm_case(kernel, shapes.width, tokens)?);
+            for workgroup in row_workgroups(device, shapes.width as u32 / 4) {
+                let kernel = LayerNorm {
+                    picked,
+                    output,
+                    workgroup,
+                };
+                cases.push(layer_norm_case(kernel, shapes.width, tokens)?);
+            }
         }
     }
     Ok(cases)
@@ -95,7 +118,11 @@ fn layer_norm_case(kernel: LayerNorm, width: usize, tokens: usize) -> Result<Cas
     }
     Ok(Case {
         group: "layer_norm",
-        name: format!("{width}/{tokens}/{rows}/{}", kernel.output.name()),
+        name: format!(
+            "{width}/{tokens}/{rows}/{}/{}",
+            kernel.output.name(),
+            level(kernel.workgroup)
+        ),
         kernel: kernel.kernel()?,
         inputs,
         workgroups: Workgroups::Grid(kernel.workgroups(tokens as u32)),
@@ -117,21 +144,21 @@ fn stored_bytes(number: Number, count: usize) -> usize {
 const NORM_FLOPS: f64 = 7.0;
 
 /// `norm_mix`: the mixtures of channel mixing and of time mixing, one token and many, in both numbers.
-pub(super) fn norm_mix(shapes: &Shapes) -> Result<Vec<Case>, Error> {
+pub(super) fn norm_mix(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
     for mixes in NormMix::MIXES {
         for output in [Number::F32, Number::F16] {
             for tokens in one_and_many(shapes) {
-                cases.push(norm_mix_case(
-                    NormMix {
+                for workgroup in row_workgroups(device, shapes.width as u32 / 4) {
+                    let kernel = NormMix {
                         width: shapes.width as u32 / 4,
                         mixes,
                         output,
                         rows: NormRows::Any,
-                    },
-                    shapes.width,
-                    tokens,
-                )?);
+                        workgroup,
+                    };
+                    cases.push(norm_mix_case(kernel, shapes.width, tokens)?);
+                }
             }
         }
     }
@@ -155,7 +182,11 @@ fn norm_mix_case(kernel: NormMix, width: usize, tokens: usize) -> Result<Case, E
     };
     Ok(Case {
         group: "norm_mix",
-        name: format!("{mixes}x{width}/{tokens}/{}", kernel.output.name()),
+        name: format!(
+            "{mixes}x{width}/{tokens}/{}/{}",
+            kernel.output.name(),
+            level(kernel.workgroup)
+        ),
         kernel: kernel.kernel()?,
         inputs: vec![
             Input::Rows(tokens),
@@ -176,4 +207,16 @@ fn norm_mix_case(kernel: NormMix, width: usize, tokens: usize) -> Result<Case, E
 
 fn one_and_many(shapes: &Shapes) -> impl Iterator<Item = usize> {
     [1].into_iter().chain(shapes.tokens.iter().copied())
+}
+
+/// As large as the device has them, with and without subgroup operations.
+fn row_workgroups(device: &Device, pieces: u32) -> [RowWorkgroup; 2] {
+    [false, true].map(|subgroup| RowWorkgroup::sharing(pieces, device.invocations, subgroup))
+}
+
+fn level(workgroup: RowWorkgroup) -> &'static str {
+    match workgroup.subgroup {
+        true => "subgroup",
+        false => "plain",
+    }
 }

@@ -4,14 +4,19 @@ use bytemuck::{Pod, Zeroable};
 use minijinja::context;
 
 use super::template::render;
-use super::{Binding, Kernel, Variant};
-use crate::{Encoding, Error};
+use super::{Binding, Kernel, Number, RowWorkgroup};
+use crate::{Encoding, Error, SPAN};
 
-/// Looks up embedding rows. Bindings: rows, params, tokens, weights, out `[tokens, width]`.
-#[derive(Debug, Clone, Copy)]
+/// Looks up embedding rows and norms them. Bindings: rows, params, vectors, tokens, weights, out `[tokens, width]`, embedded `[tokens,
+/// width]`: what out was given, which becomes that of a row of [`NO_TOKEN`](crate::NO_TOKEN) in the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Embedding {
     /// How the table is encoded.
     pub encoding: Encoding,
+    /// vec4s of a decoded row.
+    pub width: u32,
+    /// What shares a row, of [`Embedding::pieces`].
+    pub workgroup: RowWorkgroup,
 }
 
 /// Parameters of [`Embedding`]; one part of a table that may be split by rows.
@@ -24,47 +29,52 @@ pub struct EmbeddingParams {
     pub token_count: u32,
     /// vec4s of an encoded row.
     pub row_stride: u32,
-    /// Spans of a row.
-    pub spans: u32,
-    /// First vec4 of the part in the weights.
-    pub weights: u32,
-    /// vec4s of a decoded row.
-    pub width: u32,
+    /// First vec4 of the norm's weight in vectors.
+    pub weight: u32,
+    /// First vec4 of the norm's bias in vectors.
+    pub bias: u32,
+    /// What is added to the variance.
+    pub epsilon: f32,
 }
 
-const WORKGROUP: u32 = 64;
-
 impl Embedding {
+    /// The halves of spans of a row of `width` vec4s. An invocation decodes one at a time.
+    pub fn pieces(width: u32) -> u32 {
+        2 * (4 * width).div_ceil(SPAN as u32)
+    }
+
     /// The kernel.
     ///
     /// # Errors
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
-        let encoding = self.encoding;
-        let name = format!("embedding.{}", encoding.name());
+        use Binding::{Read, ReadWrite, Uniform};
+        let Embedding {
+            encoding,
+            width,
+            workgroup,
+        } = *self;
+        let name = format!(
+            "embedding.{}.{width}.{}",
+            encoding.name(),
+            workgroup.level()
+        );
+        let spans = Embedding::pieces(width) / 2;
+        let values =
+            context! { encoding => encoding.template(), width, spans, ..workgroup.values() };
         Ok(Kernel {
-            variant: Variant::PLAIN,
-            wgsl: render(
-                &name,
-                "embedding.wgsl",
-                context! { encoding => encoding.template() },
-            )?,
-            bindings: &[
-                Binding::Read,
-                Binding::Uniform,
-                Binding::Read,
-                Binding::Read,
-                Binding::ReadWrite,
-            ],
-            constants: vec![("WORKGROUP", WORKGROUP.into())],
-            workgroup_size: [WORKGROUP, 1, 1],
-            workgroup_bytes: 0,
+            variant: workgroup.variant(Number::F32),
+            wgsl: render(&name, "embedding.wgsl", values)?,
+            bindings: &[Read, Uniform, Read, Read, Read, ReadWrite, ReadWrite],
+            constants: vec![],
+            workgroup_size: [workgroup.invocations, 1, 1],
+            workgroup_bytes: workgroup.bytes(1),
             name,
         })
     }
 
-    /// The grid for rows of `spans` and at most `tokens` tokens.
-    pub fn workgroups(&self, spans: u32, tokens: u32) -> [u32; 3] {
-        [(2 * spans).div_ceil(WORKGROUP), tokens, 1]
+    /// The grid for at most so many tokens.
+    pub fn workgroups(&self, tokens: u32) -> [u32; 3] {
+        [tokens, 1, 1]
     }
 }

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use minijinja::context;
 
 use super::template::render;
-use super::{Binding, Kernel, Number};
+use super::{Binding, Kernel, Number, RowWorkgroup};
 use crate::Error;
 
 /// Layer norm of rows. Bindings: rows, params, vectors, x `[tokens, width]`, out `[rows, width]`, and the picks if the
@@ -15,6 +15,8 @@ pub struct LayerNorm {
     pub picked: bool,
     /// What the results are stored as.
     pub output: Number,
+    /// What shares a row, of any number of vec4s.
+    pub workgroup: RowWorkgroup,
 }
 
 /// Parameters of [`LayerNorm`].
@@ -31,8 +33,6 @@ pub struct LayerNormParams {
     pub epsilon: f32,
 }
 
-const WORKGROUP: u32 = 256;
-
 impl LayerNorm {
     /// The kernel.
     ///
@@ -40,20 +40,24 @@ impl LayerNorm {
     /// The template has a defect.
     pub fn kernel(&self) -> Result<Kernel, Error> {
         use Binding::{Read, ReadWrite, Uniform};
-        let LayerNorm { picked, output } = *self;
+        let LayerNorm {
+            picked,
+            output,
+            workgroup,
+        } = *self;
         let (rows, bindings): (_, &[Binding]) = match picked {
             false => ("all", &[Read, Uniform, Read, Read, ReadWrite]),
             true => ("picked", &[Read, Uniform, Read, Read, ReadWrite, Read]),
         };
-        let name = format!("layer_norm.{rows}.{}", output.name());
-        let values = context! { picked, output => output.name() };
+        let name = format!("layer_norm.{rows}.{}.{}", output.name(), workgroup.level());
+        let values = context! { picked, output => output.name(), ..workgroup.values() };
         Ok(Kernel {
-            variant: output.variant(),
+            variant: workgroup.variant(output),
             wgsl: render(&name, "layer_norm.wgsl", values)?,
             bindings,
-            constants: vec![("WORKGROUP", WORKGROUP.into())],
-            workgroup_size: [WORKGROUP, 1, 1],
-            workgroup_bytes: 8 * WORKGROUP,
+            constants: vec![],
+            workgroup_size: [workgroup.invocations, 1, 1],
+            workgroup_bytes: workgroup.bytes(1),
             name,
         })
     }

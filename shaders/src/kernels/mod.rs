@@ -18,6 +18,7 @@ mod matmul_dot4;
 mod norm_mix;
 mod probe;
 mod product;
+mod row_workgroup;
 mod sample;
 mod sequences;
 mod template;
@@ -39,6 +40,7 @@ pub use probe::{
     probes,
 };
 pub use product::{Epilogue, HIDDEN_SCALE, Job, MAX_JOBS, Matmul, Matvec, NO_MIX, pad_jobs};
+pub use row_workgroup::RowWorkgroup;
 pub use sample::{GuessPass, SampleParams, SamplePass};
 pub use sequences::{Link, NO_SLOT, Replay, Sequence};
 pub use template::templates_hash;
@@ -69,7 +71,8 @@ pub struct Kernel {
 }
 
 /// What a kernel asks of the device beyond WGSL 1.0 and the limits that every WebGPU device has: 8 storage bindings,
-/// 16 KiB of workgroup memory, 256 invocations (only [`Matmul`] and [`MatmulDot4`] with a block size of 32 ask for 1,024).
+/// 16 KiB of workgroup memory, 256 invocations ([`Matmul`] and [`MatmulDot4`] with a block size of 32 ask for 1,024, others for as
+/// many as a [`RowWorkgroup`] or subgroups bring along).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Variant {
     /// Subgroup operations.
@@ -163,12 +166,7 @@ pub struct Rows {
 /// # Errors
 /// A template has a defect.
 pub fn registry() -> Result<Vec<Kernel>, Error> {
-    let plain_norm = LayerNorm {
-        picked: false,
-        output: Number::F32,
-    };
     let mut kernels = vec![
-        plain_norm.kernel()?,
         RemovalKey.kernel()?,
         Wkv7Prepare.kernel()?,
         Wkv7Apply.kernel()?,
@@ -190,8 +188,6 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
     for output in [Number::F32, Number::F16] {
         kernels.push(Readout { output }.kernel()?);
         kernels.push(HeadStep { output }.kernel()?);
-        let picked = true;
-        kernels.push(LayerNorm { picked, output }.kernel()?);
         for beside in [None, Some(Number::F32), Some(Number::F16)] {
             let sum = AddParts {
                 parts: 5,
@@ -200,24 +196,11 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
             };
             kernels.push(sum.kernel()?);
         }
-        for mixes in NormMix::MIXES {
-            for rows in [
-                NormRows::Any,
-                NormRows::Guessed,
-                NormRows::Single { parts: 5 },
-            ] {
-                let norm_mix = NormMix {
-                    width: 320,
-                    mixes,
-                    output,
-                    rows,
-                };
-                kernels.push(norm_mix.kernel()?);
-            }
-        }
+    }
+    for subgroup in [false, true] {
+        kernels.extend(row_kernels(subgroup)?);
     }
     for encoding in Encoding::ALL {
-        kernels.push(Embedding { encoding }.kernel()?);
         for columns in Matvec::COLUMNS {
             kernels.push(
                 Matvec {
@@ -229,6 +212,52 @@ pub fn registry() -> Result<Vec<Kernel>, Error> {
             );
         }
         kernels.extend(many_tokens(encoding)?);
+    }
+    Ok(kernels)
+}
+
+/// What happens row by row: embedding and norms, of 1,280 channels.
+fn row_kernels(subgroup: bool) -> Result<Vec<Kernel>, Error> {
+    use Number::{F16, F32};
+    const WIDTH: u32 = 320;
+    // Without subgroups on devices that have no more than WebGPU grants.
+    let most = if subgroup { 1024 } else { 256 };
+    let sharing = |pieces| RowWorkgroup::sharing(pieces, most, subgroup);
+    let mut kernels = Vec::new();
+    for encoding in Encoding::ALL {
+        let embedding = Embedding {
+            encoding,
+            width: WIDTH,
+            workgroup: sharing(Embedding::pieces(WIDTH)),
+        };
+        kernels.push(embedding.kernel()?);
+    }
+    let workgroup = sharing(WIDTH);
+    for (picked, output) in [(false, F32), (true, F32), (true, F16)] {
+        let norm = LayerNorm {
+            picked,
+            output,
+            workgroup,
+        };
+        kernels.push(norm.kernel()?);
+    }
+    for output in [F32, F16] {
+        for mixes in NormMix::MIXES {
+            for rows in [
+                NormRows::Any,
+                NormRows::Guessed,
+                NormRows::Single { parts: 5 },
+            ] {
+                let norm_mix = NormMix {
+                    width: WIDTH,
+                    mixes,
+                    output,
+                    rows,
+                    workgroup,
+                };
+                kernels.push(norm_mix.kernel()?);
+            }
+        }
     }
     Ok(kernels)
 }

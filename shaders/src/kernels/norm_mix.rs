@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use minijinja::context;
 
 use super::template::render;
-use super::{Binding, Kernel, Number};
+use super::{Binding, Kernel, Number, RowWorkgroup};
 use crate::Error;
 
 /// Layer norm and token shift. Bindings: rows, params, vectors, x `[tokens, width]`, out `[mixes, tokens, width]`,
@@ -21,6 +21,8 @@ pub struct NormMix {
     pub output: Number,
     /// What the rows are to their sequences.
     pub rows: NormRows,
+    /// What shares a row, of so many vec4s.
+    pub workgroup: RowWorkgroup,
 }
 
 /// What the rows of a [`NormMix`] are to their sequences.
@@ -64,8 +66,6 @@ pub struct NormMixParams {
     pub padding: [u32; 3],
 }
 
-const WORKGROUP: u32 = 256;
-
 impl NormMix {
     /// The numbers of mixtures: that of channel mixing and that of time mixing.
     pub const MIXES: [u32; 2] = [1, 6];
@@ -81,6 +81,7 @@ impl NormMix {
             mixes,
             output,
             rows,
+            workgroup,
         } = *self;
         let (kind, parts) = match rows {
             NormRows::Any => (String::new(), 0),
@@ -88,10 +89,17 @@ impl NormMix {
             NormRows::Single { parts } => (format!(".after{parts}"), parts),
         };
         let guessed = rows == NormRows::Guessed;
-        let name = format!("norm_mix.{mixes}.{width}.{}{kind}", output.name());
-        let values = context! { width, workgroup => WORKGROUP, mixes, output => output.name(), guessed, parts };
+        let name = format!(
+            "norm_mix.{mixes}.{width}.{}{kind}.{}",
+            output.name(),
+            workgroup.level()
+        );
+        let values = context! {
+            width, mixes, output => output.name(), guessed, parts, ..workgroup.values()
+        };
+        let rows_normed = if parts > 0 { 1 } else { 2 };
         Ok(Kernel {
-            variant: output.variant(),
+            variant: workgroup.variant(output),
             wgsl: render(&name, "norm_mix.wgsl", values)?,
             bindings: match rows {
                 NormRows::Any => &[Read, Uniform, Read, Read, ReadWrite, ReadWrite, Read],
@@ -103,13 +111,13 @@ impl NormMix {
                 ],
             },
             constants: vec![],
-            workgroup_size: [WORKGROUP, 1, 1],
-            workgroup_bytes: 8 * WORKGROUP,
+            workgroup_size: [workgroup.invocations, 1, 1],
+            workgroup_bytes: workgroup.bytes(rows_normed),
             name,
         })
     }
 
-    /// The grid for at most `rows` rows.
+    /// The grid for at most `rows` rows, all of which x, links and parts have, however few there are in a run.
     pub fn workgroups(&self, rows: u32) -> [u32; 3] {
         [rows, 1, 1]
     }

@@ -68,7 +68,7 @@ impl Unfused {
             bindings: operation.bindings(),
             constants,
             workgroup_size: [workgroup, 1, 1],
-            workgroup_bytes: if operation.sums() { 8 * workgroup } else { 0 },
+            workgroup_bytes: operation.numbers_added_up() * 4 * workgroup,
             name,
         })
     }
@@ -129,9 +129,13 @@ impl UnfusedOperation {
         }
     }
 
-    /// Whether invocations add up, in workgroup memory.
-    fn sums(self) -> bool {
-        !matches!(self, UnfusedOperation::TokenShift | UnfusedOperation::Gate)
+    /// How many numbers of each invocation are added up at once, in workgroup memory.
+    fn numbers_added_up(self) -> u32 {
+        match self {
+            UnfusedOperation::Softmax => 1,
+            UnfusedOperation::GroupNorm | UnfusedOperation::Bonus => 2,
+            UnfusedOperation::TokenShift | UnfusedOperation::Gate => 0,
+        }
     }
 }
 

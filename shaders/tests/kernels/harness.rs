@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use thalweg_gguf::TensorType;
-use thalweg_gpu::{Binding, Buffer, Context, PlanBuilder, Work, Workgroups};
-use thalweg_shaders::kernels::{Kernel, Rows};
+use thalweg_gpu::{Binding, Buffer, Context, Feature, PlanBuilder, Work, Workgroups};
+use thalweg_shaders::kernels::{Kernel, RowWorkgroup, Rows};
 use thalweg_shaders::{Encoding, encode_rows, twins};
 
 pub(crate) fn context() -> &'static Context {
@@ -32,6 +32,21 @@ pub(crate) fn rows(count: usize, first: usize) -> Buffer {
         count: count as u32,
         first: first as u32,
     }])
+}
+
+/// The workgroups that may share a row of so many pieces: as large as the device has them and small ones, with and without
+/// subgroup operations where it has them.
+pub(crate) fn row_workgroups(pieces: usize) -> impl Iterator<Item = RowWorkgroup> {
+    let [smallest, _] = context().adapter().subgroup_sizes;
+    let has_subgroups =
+        context().has(Feature::Subgroup) && smallest >= RowWorkgroup::LEAST_SUBGROUP;
+    let most = [context().limits().workgroup_invocations, 96];
+    let levels = [false, true]
+        .into_iter()
+        .filter(move |level| has_subgroups || !level);
+    levels.flat_map(move |subgroup| {
+        most.map(|most| RowWorkgroup::sharing(pieces as u32, most, subgroup))
+    })
 }
 
 pub(crate) fn read(buffer: &Buffer) -> Vec<f32> {

@@ -8,10 +8,11 @@
 )]
 
 mod add_parts;
+mod decoders;
+mod embedding;
 mod fused_matvec;
 mod fused_matvec_integers;
 mod harness;
-mod lookup;
 mod norm;
 mod probe;
 mod product;

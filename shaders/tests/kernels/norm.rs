@@ -1,4 +1,4 @@
-//! `layer_norm.wgsl`
+//! `layer_norm.wgsl` and `norm_mix.wgsl`
 
 use bytemuck::bytes_of;
 use half::f16;
@@ -8,10 +8,10 @@ use thalweg_shaders::kernels::{
 };
 use thalweg_shaders::twins;
 
-use crate::harness::{Noise, assert_close, buffer, read, read_halves, rows, run};
+use crate::harness::{Noise, assert_close, buffer, read, read_halves, row_workgroups, rows, run};
 
 const EPSILON: f32 = 1e-5;
-const SHAPES: [(usize, usize); 6] = [(1, 64), (1, 2560), (3, 192), (7, 320), (65, 256), (2, 1088)];
+const SHAPES: [(usize, usize); 6] = [(1, 4), (1, 2560), (3, 12), (7, 260), (65, 256), (2, 5120)];
 
 /// The vectors begin at element 8, the weight before the bias.
 fn params(width: usize) -> LayerNormParams {
@@ -36,7 +36,14 @@ fn layer_norm_is_its_twin() {
             (true, Number::F32),
             (true, Number::F16),
         ] {
-            layer_norm(count, width, LayerNorm { picked, output });
+            for workgroup in row_workgroups(width / 4) {
+                let kernel = LayerNorm {
+                    picked,
+                    output,
+                    workgroup,
+                };
+                layer_norm(count, width, kernel);
+            }
         }
     }
 }
@@ -103,19 +110,24 @@ const MIXTURES: [&[(usize, u32)]; 6] = [
     &[(2, 0), (2, 1)],
 ];
 const SLOTS: usize = 5;
+/// vec4s of a row.
+const WIDTHS: [usize; MIXTURES.len()] = [640, 1, 3, 65, 24, 1280];
 
 #[test]
 fn norm_mix_is_its_twins_and_hands_the_last_rows_on() {
-    for (sequences, (_, width)) in MIXTURES.into_iter().zip(SHAPES) {
+    for (sequences, width) in MIXTURES.into_iter().zip(WIDTHS) {
         for (mixes, output) in [(1, Number::F32), (6, Number::F32), (6, Number::F16)] {
             for rows in [NormRows::Any, NormRows::Guessed] {
-                let kernel = NormMix {
-                    width: width as u32 / 4,
-                    mixes,
-                    output,
-                    rows,
-                };
-                norm_mix(sequences, width, kernel);
+                for workgroup in row_workgroups(width) {
+                    let kernel = NormMix {
+                        width: width as u32,
+                        mixes,
+                        output,
+                        rows,
+                        workgroup,
+                    };
+                    norm_mix(sequences, kernel);
+                }
             }
         }
     }
@@ -125,17 +137,22 @@ fn norm_mix_is_its_twins_and_hands_the_last_rows_on() {
 fn parts_are_added_to_single_rows_before_the_norm() {
     let sequences = [(1, 4), (1, 0), (1, 3), (1, 1)];
     for (width, mixes, parts, output) in [
-        (64, 1, 2, Number::F32),
-        (1088, 6, 3, Number::F32),
-        (2560, 6, 10, Number::F16),
+        (1, 6, 1, Number::F32),
+        (24, 1, 2, Number::F32),
+        (65, 6, 3, Number::F32),
+        (640, 6, 10, Number::F16),
+        (1280, 1, 5, Number::F32),
     ] {
-        let kernel = NormMix {
-            width: width as u32 / 4,
-            mixes,
-            output,
-            rows: NormRows::Single { parts },
-        };
-        norm_mix(&sequences, width, kernel);
+        for workgroup in row_workgroups(width) {
+            let kernel = NormMix {
+                width: width as u32,
+                mixes,
+                output,
+                rows: NormRows::Single { parts },
+                workgroup,
+            };
+            norm_mix(&sequences, kernel);
+        }
     }
 }
 
@@ -143,18 +160,22 @@ fn parts_are_added_to_single_rows_before_the_norm() {
 const PART_SCALE: f32 = 0.0625;
 
 /// In the second of three layers.
-fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
+fn norm_mix(sequences: &[(usize, u32)], kernel: NormMix) {
     const LAYERS: usize = 3;
+    /// Rows of the grid that a run may lack.
+    const ROOM: usize = 5;
+    let width = 4 * kernel.width as usize;
     let count: usize = sequences.iter().map(|(count, _)| count).sum();
+    let capacity = count + ROOM;
     let mut noise = Noise::new(width as u64 + 1);
     let mut x = noise.between(-3.0, 5.0, count * width);
-    let x_before = buffer(&x);
+    let x_before = buffer(&[&x[..], &vec![f32::NAN; ROOM * width]].concat());
     let parts = match kernel.rows {
-        NormRows::Single { parts } => noise.numbers(parts as usize * (count + 1) * width),
+        NormRows::Single { parts } => noise.numbers(parts as usize * capacity * width),
         NormRows::Any | NormRows::Guessed => Vec::new(),
     };
     for (i, x) in x.iter_mut().enumerate() {
-        let sum: f32 = parts.iter().skip(i).step_by((count + 1) * width).sum();
+        let sum: f32 = parts.iter().skip(i).step_by(capacity * width).sum();
         *x += sum / PART_SCALE;
     }
     let vectors = vectors(&mut noise, width);
@@ -163,7 +184,6 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
     let mut normed = vec![0.0; count * width];
     let (weight, bias) = vectors[8..].split_at(width);
     twins::layer_norm(&x, weight, bias, EPSILON, &mut normed);
-    let capacity = count + 2;
     let numbers = kernel.mixes as usize * capacity * width;
     let (out, shifts) = match kernel.output {
         Number::F32 => (buffer(&vec![f32::NAN; numbers]), buffer(&before)),
@@ -178,7 +198,7 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
         mix_stride: capacity as u32 * quarter,
         shift: quarter,
         slot_stride: LAYERS as u32 * quarter,
-        part_stride: (count as u32 + 1) * quarter,
+        part_stride: capacity as u32 * quarter,
         part_scale: PART_SCALE,
         padding: [0; 3],
     };
@@ -187,7 +207,11 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
     let guessed = kernel.rows == NormRows::Guessed;
     let is_due = |slot: u32| guessed && slot % 2 == 1;
     let mut links = links(sequences);
-    for link in links.iter_mut().filter(|link| link.slot != NO_SLOT) {
+    links.resize(capacity, <Link as bytemuck::Zeroable>::zeroed());
+    for link in links[..count]
+        .iter_mut()
+        .filter(|link| link.slot != NO_SLOT)
+    {
         if is_due(link.slot) {
             link.slot = Link::due(link.slot);
         }
@@ -215,7 +239,7 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
         NormRows::Guessed => bindings.extend([&inputs[4], &noted].map(Binding::Buffer)),
         NormRows::Single { .. } => bindings.push(Binding::Buffer(&product)),
     }
-    let grid = Workgroups::Grid(kernel.workgroups(count as u32 + 5));
+    let grid = Workgroups::Grid(kernel.workgroups(capacity as u32));
     run(&kernel.kernel().unwrap(), &bindings, grid);
 
     let what = format!("{kernel:?} {sequences:?} of {width}");
@@ -246,7 +270,7 @@ fn norm_mix(sequences: &[(usize, u32)], width: usize, kernel: NormMix) {
         }
         first += count;
     }
-    assert_close(&read(&inputs[2]), &x, 1e-6, &what);
+    assert_close(&read(&inputs[2])[..x.len()], &x, 1e-6, &what);
     assert_close(&read(&shifts), &shifts_after, 1e-6, &what);
     assert_close(&read(&noted), &noted_after, 1e-6, &what);
 }

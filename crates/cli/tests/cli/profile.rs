@@ -60,7 +60,7 @@ fn people_get_tables_of_kernels_and_of_the_host() {
         "\nprefill 5\n",
         "\ndecode\n",
         "| kernel ",
-        "| layer_norm",
+        "| embedding",
         "| waiting for the device ",
     ] {
         assert!(text.contains(part), "{part} in {text}");

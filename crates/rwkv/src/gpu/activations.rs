@@ -80,6 +80,8 @@ pub(super) struct Activations {
     input_offsets: [u64; Input::COUNT + 1],
     /// The residual stream, `[tokens, width]`.
     pub(super) x: Buffer,
+    /// What it began with, for rows that get no token in the next step, `[tokens, width]`.
+    pub(super) embedded: Buffer,
     /// Layer-normed x mixed with its predecessors, `[mixes, tokens, width]`, in the order of the mixes.
     pub(super) mixes: Buffer,
     /// `[slots, tokens, width]`, see [`Slot`]; for one token its hidden vectors follow.
@@ -148,6 +150,7 @@ impl Activations {
             inputs: context.buffer("the rows of a step", input_offsets[Input::COUNT])?,
             input_offsets,
             x: rows("x", capacity, hp.width)?,
+            embedded: rows("embedded", capacity, hp.width)?,
             mixes: rows("mixes", capacity, MIXES * hp.width)?,
             mixed: context.buffer(
                 "intermediate results (mixed)",

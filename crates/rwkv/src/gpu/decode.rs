@@ -281,12 +281,6 @@ impl Recorder<'_> {
         self.has_subgroups(TimeMixStep::LANES)
             && self.context().limits().workgroup_invocations >= 64 * TimeMixStep::LANES
     }
-
-    /// Whether sums over so many invocations can be made by subgroup operations.
-    fn has_subgroups(&self, lanes: u32) -> bool {
-        let [smallest, _] = self.context().adapter().subgroup_sizes;
-        self.context().has(Feature::Subgroup) && smallest >= lanes
-    }
 }
 
 /// The low-rank pairs in the order of their hidden vectors. The first layer's values are blended towards nothing.

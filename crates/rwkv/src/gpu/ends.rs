@@ -20,34 +20,35 @@ impl Recorder<'_> {
         buffers: &Activations,
     ) -> Result<(), Error> {
         let encoding = ends.embedding.encoding;
-        let (spans, row_bytes) = (encoding.spans(hp.width), encoding.row_bytes(hp.width));
+        let width = hp.width as u32 / 4;
+        let kernel = Embedding {
+            encoding,
+            width,
+            workgroup: self.row_workgroup(Embedding::pieces(width)),
+        };
         for part in &ends.embedding.parts {
             let params = EmbeddingParams {
                 first_token: part.first_row as u32,
                 token_count: part.rows as u32,
-                row_stride: (row_bytes / VEC4_BYTES) as u32,
-                spans: spans as u32,
-                weights: 0,
-                width: hp.width as u32 / 4,
+                row_stride: (encoding.row_bytes(hp.width) / VEC4_BYTES) as u32,
+                weight: 0,
+                bias: width,
+                epsilon: hp.layer_norm_eps,
             };
             let bindings = [
                 buffers.rows(),
                 Binding::Uniform(bytes_of(&params)),
+                ends.norms(),
                 buffers.tokens(),
                 ends.storage.binding(part),
-                Binding::Buffer(&buffers.mixes),
+                Binding::Buffer(&buffers.x),
+                Binding::Buffer(&buffers.embedded),
             ];
-            let workgroups = Embedding { encoding }.workgroups(spans as u32, self.shape.tokens());
+            let workgroups = Workgroups::Grid(kernel.workgroups(self.shape.tokens()));
             let work = self.row_work(hp.width);
-            self.dispatch(
-                Operation::Embedding(encoding),
-                &bindings,
-                Workgroups::Grid(workgroups),
-                work,
-            )?;
+            self.dispatch(Operation::Embedding(kernel), &bindings, workgroups, work)?;
         }
-        let norm = (ends.norms(), 0);
-        self.layer_norm(hp, buffers.rows(), norm, [&buffers.mixes, &buffers.x])
+        Ok(())
     }
 
     /// From the residual stream to the logits of the head's rows.
@@ -60,6 +61,7 @@ impl Recorder<'_> {
         let kernel = LayerNorm {
             picked: true,
             output: self.shape.operand(),
+            workgroup: self.row_workgroup(hp.width as u32 / 4),
         };
         let output_norm = 2 * hp.width as u32 / 4;
         let params = norm_params(hp, output_norm);
@@ -113,6 +115,7 @@ impl Recorder<'_> {
         let kernel = LayerNorm {
             picked: false,
             output: Number::F32,
+            workgroup: self.row_workgroup(hp.width as u32 / 4),
         };
         self.norm_rows(kernel, hp, &bindings)
     }

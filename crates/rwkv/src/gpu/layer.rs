@@ -249,6 +249,7 @@ impl LayerStep<'_> {
                 (None, Reading::Tokens(_)) => NormRows::Any,
                 (None, Reading::Guesses(_)) => NormRows::Guessed,
             },
+            workgroup: recorder.row_workgroup(width),
         };
         let workgroups = kernel.workgroups(recorder.shape.tokens());
         let work = recorder.row_work(self.hp.width * (1 + mixes.len()));

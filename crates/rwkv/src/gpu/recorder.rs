@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use thalweg_gpu::{Binding, Context, Feature, Pipeline, Plan, PlanBuilder, Work, Workgroups};
-use thalweg_shaders::kernels::{Kernel, Number};
-use thalweg_shaders::{Encoding, kernels};
+use thalweg_shaders::kernels::{self, Kernel, Number};
 
 use super::model::{Activations, GpuOptions};
 use super::tuning::Tuning;
@@ -73,7 +72,7 @@ pub(super) struct Recorder<'c> {
 /// What a dispatch does; the shape of the plan decides on the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Operation {
-    Embedding(Encoding),
+    Embedding(kernels::Embedding),
     LayerNorm(kernels::LayerNorm),
     NormMix(kernels::NormMix),
     Matvec(kernels::Matvec),
@@ -148,9 +147,9 @@ impl<'c> Recorder<'c> {
 
     /// The recurrence: on subgroups where the device's are large enough.
     pub(super) fn recurrence(&self) -> kernels::Wkv7 {
-        let [smallest, _] = self.context.adapter().subgroup_sizes;
-        let subgroup = self.context.has(Feature::Subgroup) && smallest >= kernels::Wkv7::LANES;
-        kernels::Wkv7 { subgroup }
+        kernels::Wkv7 {
+            subgroup: self.has_subgroups(kernels::Wkv7::LANES),
+        }
     }
 
     /// The readout.
@@ -167,9 +166,23 @@ impl<'c> Recorder<'c> {
         }
     }
 
+    /// The workgroup that shares a row of so many vec4s or other pieces.
+    pub(super) fn row_workgroup(&self, pieces: u32) -> kernels::RowWorkgroup {
+        let limits = self.context.limits();
+        let most = limits.workgroup_invocations.min(limits.workgroup_size[0]);
+        let subgroup = self.has_subgroups(kernels::RowWorkgroup::LEAST_SUBGROUP);
+        kernels::RowWorkgroup::sharing(pieces, most, subgroup)
+    }
+
+    /// Whether sums over so many invocations can be made by subgroup operations.
+    pub(super) fn has_subgroups(&self, lanes: u32) -> bool {
+        let [smallest, _] = self.context.adapter().subgroup_sizes;
+        self.context.has(Feature::Subgroup) && smallest >= lanes
+    }
+
     fn kernel(&self, operation: &Operation) -> Result<Kernel, Error> {
         Ok(match *operation {
-            Operation::Embedding(encoding) => kernels::Embedding { encoding }.kernel(),
+            Operation::Embedding(embedding) => embedding.kernel(),
             Operation::LayerNorm(norm) => norm.kernel(),
             Operation::NormMix(norm) => norm.kernel(),
             Operation::AddParts(ref parts) => parts.kernel(),

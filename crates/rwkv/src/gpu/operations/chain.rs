@@ -215,6 +215,7 @@ impl Chain<'_> {
             mixes: MIXES,
             output: recorder.shape.operand(),
             rows: NormRows::Any,
+            workgroup: recorder.row_workgroup(width),
         };
         let grid = Workgroups::Grid(kernel.workgroups(recorder.shape.tokens()));
         let work = recorder.row_work(self.sizes.hp.width * (1 + MIXES as usize));
