@@ -53,8 +53,12 @@ pub struct RowSharing {
     pub depth: u32,
 }
 
-/// Workgroups that keep the units of a large device busy, and are dealt out evenly enough.
+/// Fewer workgroups leave units of a large device without any.
+const LEAST_WORKGROUPS: usize = 150;
+/// As many as are dealt out evenly enough.
 const ENOUGH_WORKGROUPS: usize = 200;
+/// Weights of matrices that hardly take longer than to begin and to end.
+const FEW_WEIGHTS: usize = 1 << 22;
 
 /// How products with many tokens are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,8 +212,9 @@ impl Tuning {
         }
         let suited = |sharing: RowSharing, rows: usize, columns: usize| {
             let spans = columns / SPAN;
-            let is_small =
-                sharing.workgroups(rows) < ENOUGH_WORKGROUPS || sharing.lanes as usize > 2 * spans;
+            let is_small = sharing.workgroups(rows) < LEAST_WORKGROUPS
+                || sharing.lanes as usize > 2 * spans
+                || rows * columns < FEW_WEIGHTS;
             if is_small {
                 let lanes = spans.next_power_of_two() / 2;
                 RowSharing::new(lanes.clamp(8, 64) as u32, 1, 128, 2)
