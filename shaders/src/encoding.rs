@@ -70,17 +70,6 @@ impl Encoding {
         !matches!(self, Encoding::F16 | Encoding::F32)
     }
 
-    /// The middle of the integers, 0 where they have a sign; nothing where there are none.
-    pub(crate) fn centre(self) -> Option<u32> {
-        match self {
-            Encoding::Q4_K => Some(8),
-            Encoding::Q5_K => Some(16),
-            Encoding::Q6_K => Some(32),
-            Encoding::Q8_0 => Some(0),
-            Encoding::F16 | Encoding::F32 => None,
-        }
-    }
-
     /// Whether two spans of a row share so much that integer products take them together.
     pub(crate) fn has_pairs(self) -> bool {
         matches!(self, Encoding::Q4_K | Encoding::Q5_K | Encoding::Q6_K)

@@ -8,7 +8,7 @@ enable wgpu_cooperative_matrix;
 {% endif %}
 {% include "jobs.wgsl" %}
 {% set suffix = "0" if halves_from is not none else "" %}
-{% if centre is not none %}
+{% if integers %}
 {% include "half_weights.wgsl" %}
 {% endif %}
 const SIZE = {{ size }}u; // of the square matrices
@@ -77,16 +77,16 @@ fn load_input(job: Job, {{ "has_halves: bool, " if halves_from is not none }}tok
 }
 
 {# Decodes what load `l` has fetched into the tile. #}
-{% macro decode(packed, suffix, centre) %}
+{% macro decode(packed, suffix, integers) %}
                 {% for half in range(2) %}
-                {% if centre is not none %}
+                {% if integers %}
                 let scale_and_offset{{ half }} = half_factors({{ packed }}, of_span, {{ half }}u);
-                let words{{ half }} = quants{{ suffix }}({{ packed }}, of_span, {{ half }}u);
+                let words{{ half }} = half_words({{ packed }}, of_span, {{ half }}u);
                 {% else %}
                 let sixteen{{ half }} = decode{{ suffix }}({{ packed }}, of_span, {{ half }}u);
                 {% endif %}
                 {% for c in range(4) %}
-                set_weight_tile(at + {{ 4 * half + c }}u, {% if centre is not none %}half_weights(words{{ half }}[{{ c }}], scale_and_offset{{ half }}){% else %}vec4<f16>(sixteen{{ half }}.quants[{{ c }}]){% endif %});
+                set_weight_tile(at + {{ 4 * half + c }}u, {% if integers %}half_weights(words{{ half }}[{{ c }}], {{ half }}u, scale_and_offset{{ half }}){% else %}vec4<f16>(sixteen{{ half }}.quants[{{ c }}]){% endif %});
                 {% endfor %}
                 {% endfor %}
 {% endmacro %}
@@ -140,10 +140,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 if (has_halves) {
 {{ decode("halves" ~ l, "1", none) }}
                 } else {
-{{ decode("packed" ~ l, "0", centre) }}
+{{ decode("packed" ~ l, "0", integers) }}
                 }
                 {% else %}
-{{ decode("packed" ~ l, "", centre) }}
+{{ decode("packed" ~ l, "", integers) }}
                 {% endif %}
             }
         }
@@ -197,12 +197,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 }
 
-{% set unscaled = " * unscale" if centre is not none else "" %}
+{% set unscaled = " * unscale" if integers else "" %}
 // Stores four rows of a token, whose products begin at `at`, as far as there are such.
 fn store(job: Job, {{ "has_halves: bool, " if halves_from is not none }}token: u32, row: u32, at: u32) {
     {% if halves_from is not none %}
     let unscale = select(1.0 / WEIGHT_SCALE, 1.0, has_halves);
-    {% elif centre is not none %}
+    {% elif integers %}
     let unscale = 1.0 / WEIGHT_SCALE;
     {% endif %}
     if (token >= rows.count) {

@@ -9,6 +9,19 @@ use super::template::render;
 use super::{Kernel, Number, Variant};
 use crate::{Encoding, Error};
 
+/// What `half_weights.wgsl` knows of the integers of an encoding: the bits that they have, what they are centred by, whether they have
+/// a sign, whether minima belong to them, and whether both halves of a span lie in the same words and are taken from where they are.
+fn half_integers(encoding: Encoding) -> Option<minijinja::Value> {
+    let (mask, middle, has_sign, has_minima, in_place) = match encoding {
+        Encoding::Q4_K => (15, 0, false, true, true),
+        Encoding::Q5_K => (31, 0, false, true, false),
+        Encoding::Q6_K => (63, 32, false, false, false),
+        Encoding::Q8_0 => (255, 128, true, false, false),
+        Encoding::F16 | Encoding::F32 => return None,
+    };
+    Some(context! { mask, middle, has_sign, has_minima, in_place })
+}
+
 /// A matrix times many tokens on cooperative matrices: operands are rounded to f16, and so are the scales and minima of integers;
 /// sums are f32. Bindings: rows, jobs,
 /// vectors, weights, input (f16), out.
@@ -114,7 +127,7 @@ impl MatmulCoop {
         let encodings = iter::once(encoding).chain(halves_from.map(|_| Encoding::F16));
         let values = context! {
             encodings => encodings.map(Encoding::template).collect::<Vec<_>>(), halves_from, max_jobs => MAX_JOBS, hidden_scale => HIDDEN_SCALE, input => "vec4<f16>", output => output.name(),
-            centre => encoding.centre(), size, subgroup, subgroup_rows, subgroup_tokens, rows, tokens, steps,
+            integers => half_integers(encoding), size, subgroup, subgroup_rows, subgroup_tokens, rows, tokens, steps,
         };
         let subgroups = subgroup_rows * subgroup_tokens;
         let column_bytes = 8 * (8 * steps + 2);

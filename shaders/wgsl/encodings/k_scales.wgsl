@@ -8,11 +8,16 @@ fn scale_and_minimum(header: vec4<u32>, index: u32) -> vec2<f32> {
 
 // The six-bit numbers alone: scale and minimum of an even sub-block, then of the next.
 fn scales_and_minima(header: vec4<u32>, even: u32) -> vec4<f32> {
+    let both = six_bit_numbers(header, even);
+    return vec4<f32>(vec4<u32>(both & vec2<u32>(0xffu), both >> vec2<u32>(8u)));
+}
+
+// The scales of an even sub-block and of the next in two bytes, then their minima.
+fn six_bit_numbers(header: vec4<u32>, even: u32) -> vec2<u32> {
     let s = header.yzw >> vec3<u32>(8u * (even & 2u));
     let low = s.xy & vec2<u32>(0x3f3fu);
     let high = (vec2<u32>(s.z, s.z >> 4u) & vec2<u32>(0x0f0fu)) | ((s.xy >> vec2<u32>(2u)) & vec2<u32>(0x3030u));
-    let both = select(high, low, even < 4u); // two bytes side by side
-    return vec4<f32>(vec4<u32>(both & vec2<u32>(0xffu), both >> vec2<u32>(8u)));
+    return select(high, low, even < 4u);
 }
 
 // The product of 64 weights with numbers whose products with the quants of the two sub-blocks are `dots` and whose sums
