@@ -1,5 +1,6 @@
-//! The steps of a layer: 8 dispatches of time mixing, 6 if no sequence has more than one token, and 3 of channel mixing, and one
-//! more for each encoding beyond the first among the matrices that are multiplied together. What lies between the low-rank products
+//! The steps of a layer: 8 dispatches of time mixing, 6 if no sequence has more than one token, and 3 of channel mixing; one more for
+//! each encoding beyond the first among the matrices that are multiplied together, and for products made in parts, which something
+//! must add up. On cooperative matrices, products in parts may have two encodings. What lies between the low-rank products
 //! and the last one of time mixing is in `recurrence`.
 
 use bytemuck::bytes_of;

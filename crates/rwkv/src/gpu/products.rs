@@ -370,11 +370,15 @@ impl Recorder<'_> {
         let Shape::Many { tokens, matmul } = self.shape else {
             return None;
         };
-        let [tile_rows, tile_tokens] = match matmul {
+        let ([tile_rows, tile_tokens], busy) = match matmul {
             MatmulKind::Exact { block_size } | MatmulKind::Half { block_size } => {
-                Matmul::tile(block_size)
+                let busy = self.tuning.division(tokens).busy_workgroups;
+                (Matmul::tile(block_size), busy)
             }
-            MatmulKind::Coop { size, .. } => self.tuning.tile(tokens).extent(size),
+            MatmulKind::Coop { size, .. } => {
+                let busy = self.tuning.busy_workgroups(tokens);
+                (self.tuning.tile(tokens).extent(size), busy)
+            }
         };
         let jobs = group.placed();
         let rows: u32 = jobs.iter().map(|job| job.rows).sum();
@@ -393,7 +397,6 @@ impl Recorder<'_> {
                 && jobs.len() as u32 * parts <= MAX_JOBS as u32
                 && u64::from(parts * rows) * u64::from(tokens) <= room
         };
-        let busy = self.tuning.division(tokens).busy_workgroups;
         let wanted = busy.div_ceil(workgroups.max(1)).min(MOST_PARTS);
         let parts = (2..=wanted).rev().find(fits)?;
         Some(Divided {

@@ -252,6 +252,16 @@ impl Tuning {
         }
     }
 
+    /// Workgroups that keep the device busy with so many tokens on cooperative matrices. The smallest tile takes half as many again:
+    /// a workgroup has less to do while it waits.
+    pub(super) fn busy_workgroups(&self, tokens: u32) -> u32 {
+        let busy = self.division(tokens).busy_workgroups;
+        match self.tile(tokens) {
+            CoopTile::NARROW => busy + busy / 2,
+            _ => busy,
+        }
+    }
+
     /// Refuses what such a device cannot do or the kernels are not made for.
     ///
     /// # Errors
