@@ -165,12 +165,16 @@ impl<B: Batch> Engine<B> {
                 continue;
             };
             sequence.advance(tokens);
-            if sequence.is_worth_keeping(stride) {
+            let is_kept = sequence.is_worth_keeping(stride);
+            if is_last {
+                self.arrive(slot, chosen)?;
+            }
+            // A token does not wait for this, which may take as long as several: another state may have to leave the device.
+            if is_kept {
                 self.remember(slot)?;
             }
-            match is_last {
-                true => self.arrive(slot, chosen)?,
-                false => self.begin_choices(slot)?, // that token was none of the sequence's
+            if !is_last {
+                self.begin_choices(slot)?; // that token was none of the sequence's
             }
         }
         Ok(())

@@ -58,6 +58,20 @@ fn resumed(engine: &mut Engine<FakeBatch>, prompt: &[u32]) -> usize {
 }
 
 #[test]
+fn the_first_token_does_not_wait_for_a_state_to_be_kept() {
+    let batch = FakeBatch::new(1, 512);
+    batch.log.lock().unwrap().holds_states = true;
+    let mut engine = engine(batch, EngineOptions::default()).with_cache(PrefixCache::new(PLENTY));
+    let expected = expected(&request(&[A, B, A], 3, 1));
+    let mut handle = engine.submit(request(&[A, B, A], 3, 1)).unwrap();
+    run(&mut engine);
+    let first = handle.next().unwrap().unwrap();
+    assert_eq!(first.id, expected.tokens[0]);
+    let error = handle.next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("device"), "{error}");
+}
+
+#[test]
 fn long_prompts_are_marked_on_the_way() {
     let prompt: Vec<u32> = (0..3000).map(|i| i % 11).collect();
     let other = [&prompt[..2500], &[A, A]].concat();
