@@ -196,6 +196,10 @@ impl GpuBatch {
                 self.record_choice(&mut recorder, shape, finding)?;
             }
         }
+        // Behind the dispatches, beside other copies: between dispatches, copies take three times as long as one more of those.
+        if let Step::Token { slot, .. } = step {
+            self.states.slot(slot).take_next_shifts(recorder.plan());
+        }
         recorder.build()
     }
 
@@ -212,7 +216,6 @@ impl GpuBatch {
             };
             step.record(recorder)?;
         }
-        state.take_next_shifts(recorder.plan());
         Ok(())
     }
 
