@@ -57,7 +57,7 @@ fn of_place(subject: &Subject, engine: &mut Engine<GpuBatch>, place: &str) -> Re
 /// The time from handing in a prompt, of which so many tokens are known, to its first token.
 fn first_token<B: Batch>(engine: &mut Engine<B>, prompt: &[u32], known: usize) -> Result<Duration> {
     let mut request = Request::new(prompt.to_vec());
-    request.until.tokens = 1;
+    request.until.tokens = 2; // what ends with its first token has nobody who waits for another
     request.sampler = SamplerSettings::greedy();
     let ((handle, first), took) = timed(|| {
         let mut handle = engine.submit(request)?;

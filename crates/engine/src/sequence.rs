@@ -18,6 +18,8 @@ pub(crate) struct Sequence {
     prompt: usize,
     /// How many of them the slot has read.
     read: usize,
+    /// Whether the state after those is still to be kept.
+    is_due: bool,
     start: Option<Start>,
     is_cached: bool,
     keeps_snapshot: bool,
@@ -54,6 +56,7 @@ impl Sequence {
             prompt: prompt.len(),
             tokens: prompt,
             read: 0,
+            is_due: false,
             is_cached: request.cached && start.is_none(),
             start: start.map(|snapshot| Start {
                 snapshot,
@@ -125,6 +128,16 @@ impl Sequence {
             end = end.min((self.read / stride + 1) * stride);
         }
         end - self.read
+    }
+
+    /// The state after what was read is to be kept before more is.
+    pub(crate) fn keep_later(&mut self, is_due: bool) {
+        self.is_due = is_due;
+    }
+
+    /// Whether it is still to be kept; from now on it is not.
+    pub(crate) fn take_due(&mut self) -> bool {
+        std::mem::take(&mut self.is_due)
     }
 
     /// Whether the state after what was read is one that others may begin from: at the prompt's end, and within it every so

@@ -20,6 +20,7 @@ impl<B: Batch> Engine<B> {
     }
 
     fn try_step(&mut self) -> Result<(), Error> {
+        self.keep_due()?;
         self.let_go()?;
         let was_idle = self.running.iter().all(Option::is_none);
         let has_chosen = self.fill_slots()?;
@@ -167,15 +168,14 @@ impl<B: Batch> Engine<B> {
             sequence.advance(tokens);
             let is_kept = sequence.is_worth_keeping(stride);
             if is_last {
+                sequence.keep_later(is_kept);
                 self.arrive(slot, chosen)?;
+                continue;
             }
-            // A token does not wait for this, which may take as long as several: another state may have to leave the device.
             if is_kept {
                 self.remember(slot)?;
             }
-            if !is_last {
-                self.begin_choices(slot)?; // that token was none of the sequence's
-            }
+            self.begin_choices(slot)?; // that token was none of the sequence's
         }
         Ok(())
     }
@@ -185,6 +185,18 @@ impl<B: Batch> Engine<B> {
         let sequence = self.running[slot].as_ref();
         let sampling = sequence.map(|sequence| sequence.sampling().clone());
         Ok(sampling.map_or(Ok(()), |sampling| self.batch.set_sampling(slot, sampling))?)
+    }
+
+    /// Keeps the states at the ends of prompts that the step before has read. Their first tokens did not wait for it: it may take as
+    /// long as some more, as other states may have to leave the device.
+    pub(crate) fn keep_due(&mut self) -> Result<(), Error> {
+        for slot in 0..self.running.len() {
+            let is_due = self.running[slot].as_mut().map(Sequence::take_due);
+            if is_due == Some(true) {
+                self.remember(slot)?;
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the state of a slot, in which a token was just chosen, for sequences that begin like its.

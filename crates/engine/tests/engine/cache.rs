@@ -60,15 +60,30 @@ fn resumed(engine: &mut Engine<FakeBatch>, prompt: &[u32]) -> usize {
 #[test]
 fn the_first_token_does_not_wait_for_a_state_to_be_kept() {
     let batch = FakeBatch::new(1, 512);
-    batch.log.lock().unwrap().holds_states = true;
+    let log = Arc::clone(&batch.log);
     let mut engine = engine(batch, EngineOptions::default()).with_cache(PrefixCache::new(PLENTY));
-    let expected = expected(&request(&[A, B, A], 3, 1));
     let mut handle = engine.submit(request(&[A, B, A], 3, 1)).unwrap();
+    assert!(engine.step());
+    assert!(handle.try_next().is_ready());
+    assert_eq!(log.lock().unwrap().transfers, 0);
+    assert!(engine.step());
+    assert_eq!(log.lock().unwrap().transfers, 1);
     run(&mut engine);
-    let first = handle.next().unwrap().unwrap();
-    assert_eq!(first.id, expected.tokens[0]);
-    let error = handle.next().unwrap().unwrap_err().to_string();
-    assert!(error.contains("device"), "{error}");
+    assert_eq!(resumed(&mut engine, &[A, B, A, B]), 3);
+}
+
+#[test]
+fn a_state_that_is_due_is_kept_by_an_engine_that_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = || {
+        let batch = FakeBatch::new(1, 512);
+        engine(batch, EngineOptions::default()).with_cache(with_folder(folder.path(), 1, PLENTY))
+    };
+    let mut first = new();
+    let _handle = first.submit(request(&[A, B, A], 3, 1)).unwrap();
+    assert!(first.step());
+    drop(first);
+    assert_eq!(resumed(&mut new(), &[A, B, A, B]), 3);
 }
 
 #[test]
