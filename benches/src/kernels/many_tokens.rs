@@ -6,7 +6,7 @@ use thalweg_shaders::kernels::{
     AddParts, AddPartsParams, CoopTile, Job, Kernel, Matmul, MatmulCoop, MatmulDot4, Number,
     pad_jobs,
 };
-use thalweg_shaders::{Encoding, Error};
+use thalweg_shaders::{Encoding, Error, VEC4_BYTES};
 
 use super::few_tokens::{job, product_work};
 use super::{Case, Device, Input, Matrix, Shapes, bytes_of_numbers};
@@ -109,44 +109,118 @@ pub(super) fn matmul_coop(device: &Device, shapes: &Shapes) -> Result<Vec<Case>,
     Ok(cases)
 }
 
-/// `add_parts`: products of the model's width in four parts.
+/// `matmul_coop` with matrices in F16 beside three of integers, as where time mixing begins.
+pub(super) fn matmul_coop_beside(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
+    let Some([size, subgroup]) = device.coop else {
+        return Ok(Vec::new());
+    };
+    let width = shapes.width;
+    let integers = Encoding::ALL.into_iter().filter(|e| e.has_integers());
+    let mut cases = Vec::new();
+    for (encoding, &tokens) in integers.flat_map(|e| shapes.tokens.iter().map(move |t| (e, t))) {
+        let square = Matrix {
+            encoding,
+            rows: width,
+            columns: width,
+        };
+        let halves = Matrix {
+            encoding: Encoding::F16,
+            rows: width / 4,
+            columns: width,
+        };
+        let matrices = [square, square, square, halves];
+        let matmul = MatmulCoop {
+            encoding,
+            halves_from: Some(3),
+            size,
+            subgroup,
+            tile: CoopTile::NARROW,
+            output: Number::F32,
+        };
+        let (mut jobs, mut weights, mut output) = (Vec::new(), 0, 0);
+        for matrix in &matrices {
+            jobs.push(Job {
+                weights: (weights / VEC4_BYTES) as u32,
+                output: output as u32,
+                ..job(matrix)
+            });
+            weights += matrix.bytes();
+            output += tokens * matrix.rows;
+        }
+        let works = matrices.map(|matrix| product_work(&matrix, tokens));
+        cases.push(Case {
+            group: "matmul_coop",
+            name: format!("{} and f16/{width}/{tokens}", encoding.name()),
+            kernel: matmul.kernel()?,
+            inputs: vec![
+                Input::Rows(tokens),
+                Input::uniform(&pad_jobs(&jobs)),
+                Input::numbers(4), // no vectors are needed
+                Input::Weights(matrices.to_vec()),
+                Input::Halves(tokens * width),
+                Input::Room(4 * output as u64),
+            ],
+            workgroups: Workgroups::Grid(matmul.workgroups(4, width as u32, tokens as u32)),
+            work: works
+                .into_iter()
+                .fold(Work::default(), |sum, work| sum + work),
+        });
+    }
+    Ok(cases)
+}
+
+/// `add_parts`: products of the model's width in four parts, alone or with as many beside them.
 pub(super) fn add_parts(shapes: &Shapes) -> Result<Vec<Case>, Error> {
     const PARTS: usize = 4;
     let rows = shapes.width;
     let mut cases = Vec::new();
     for &tokens in shapes.tokens {
-        for output in [Number::F32, Number::F16] {
+        for (output, beside) in [
+            (Number::F32, None),
+            (Number::F16, None),
+            (Number::F32, Some(Number::F16)),
+        ] {
             let kernel = AddParts {
                 parts: PARTS as u32,
                 output,
-                beside: None,
+                beside,
             };
-            let job = Job {
+            let products = 1 + beside.iter().len();
+            let numbers = products * tokens * rows;
+            let job = |index: usize| Job {
                 rows: rows as u32,
+                input: (index * tokens * rows) as u32,
                 input_stride: rows as u32,
                 output_stride: rows as u32,
                 ..Job::zeroed()
             };
+            let jobs: Vec<Job> = (0..products).map(job).collect();
             let params = AddPartsParams {
-                part_stride: (tokens * rows) as u32,
-                ..AddPartsParams::default()
+                part_stride: numbers as u32,
+                first_beside: 1,
+                padding: [0; 2],
             };
+            let room = || Input::Room(4 * (tokens * rows) as u64);
+            let mut inputs = vec![
+                Input::Rows(tokens),
+                Input::uniform(&pad_jobs(&jobs)),
+                Input::numbers(4), // no vectors are needed
+                Input::uniform(&params),
+                Input::numbers(PARTS * numbers),
+                room(),
+            ];
+            inputs.extend(beside.map(|_| room()));
+            let beside = beside.map_or(String::new(), |number| format!(" and {}", number.name()));
+            let grid = kernel.workgroups(products as u32, rows as u32, tokens as u32);
             cases.push(Case {
                 group: "add_parts",
-                name: format!("{rows}/{tokens}/{}", output.name()),
+                name: format!("{rows}/{tokens}/{}{beside}", output.name()),
                 kernel: kernel.kernel()?,
-                inputs: vec![
-                    Input::Rows(tokens),
-                    Input::uniform(&pad_jobs(&[job])),
-                    Input::numbers(4), // no vectors are needed
-                    Input::uniform(&params),
-                    Input::numbers(PARTS * tokens * rows),
-                    Input::Room(4 * (tokens * rows) as u64),
-                ],
-                workgroups: Workgroups::Grid(kernel.workgroups(1, rows as u32, tokens as u32)),
+                inputs,
+                workgroups: Workgroups::Grid(grid),
                 work: Work {
-                    flops: (PARTS * tokens * rows) as f64,
-                    bytes: bytes_of_numbers((PARTS + 1) * tokens * rows),
+                    flops: (PARTS * numbers) as f64,
+                    bytes: bytes_of_numbers((PARTS + 1) * numbers),
                 },
             });
         }

@@ -50,6 +50,7 @@ pub fn cases(device: &Device, shapes: &Shapes) -> Result<Vec<Case>, Error> {
     cases.extend(many_tokens::matmul(shapes)?);
     cases.extend(many_tokens::matmul_dot4(shapes)?);
     cases.extend(many_tokens::matmul_coop(device, shapes)?);
+    cases.extend(many_tokens::matmul_coop_beside(device, shapes)?);
     cases.extend(many_tokens::add_parts(shapes)?);
     cases.extend(heads::removal_key(shapes)?);
     cases.extend(heads::wkv7(shapes)?);

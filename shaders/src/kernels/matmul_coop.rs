@@ -117,10 +117,13 @@ impl MatmulCoop {
             steps,
         } = tile;
         let [tile_rows, tile_tokens] = tile.extent(size);
+        let [beside, from] = match halves_from {
+            None => [String::new(), String::new()],
+            Some(first) => ["_f16".to_owned(), format!("from{first}")],
+        };
         let name = format!(
-            "matmul_coop{size}.{}{}.{tile_rows}x{tile_tokens}by{}.{}",
+            "matmul_coop{size}.{}{beside}.{tile_rows}x{tile_tokens}by{}{from}.{}",
             encoding.name(),
-            halves_from.map_or(String::new(), |first| format!("_f16from{first}")),
             subgroup_rows * subgroup_tokens,
             output.name()
         );
