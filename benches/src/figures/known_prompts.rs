@@ -20,7 +20,8 @@ const HITS: usize = 10;
 const MEMORY: u64 = 1 << 30;
 
 pub(super) fn measure(subject: &Subject) -> Result<Vec<Figure>> {
-    let on_device = subject.batch(4)?; // two beyond those for the sequence and its way back
+    // Beyond the slots for the sequence and its way back, some for the prompt, those that go on behind it, and their replies.
+    let on_device = subject.batch(8)?;
     let in_memory = subject.batch(2)?;
     let mut figures = Vec::new();
     for (place, batch) in [("on the device", on_device), ("in memory", in_memory)] {
