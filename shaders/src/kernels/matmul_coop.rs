@@ -9,22 +9,8 @@ use super::template::render;
 use super::{Kernel, Number, Variant};
 use crate::{Encoding, Error};
 
-/// What `half_weights.wgsl` knows of the integers of an encoding: the bits that they have, what they are centred by, whether they have
-/// a sign, whether minima belong to them, and whether both halves of a span lie in the same words and are taken from where they are.
-fn half_integers(encoding: Encoding) -> Option<minijinja::Value> {
-    let (mask, middle, has_sign, has_minima, in_place) = match encoding {
-        Encoding::Q4_K => (15, 0, false, true, true),
-        Encoding::Q5_K => (31, 0, false, true, false),
-        Encoding::Q6_K => (63, 32, false, false, false),
-        Encoding::Q8_0 => (255, 128, true, false, false),
-        Encoding::F16 | Encoding::F32 => return None,
-    };
-    Some(context! { mask, middle, has_sign, has_minima, in_place })
-}
-
 /// A matrix times many tokens on cooperative matrices: operands are rounded to f16, and so are the scales and minima of integers;
-/// sums are f32. Bindings: rows, jobs,
-/// vectors, weights, input (f16), out.
+/// sums are f32. Bindings: rows, jobs, vectors, weights, input (f16), out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MatmulCoop {
     /// How the matrices are encoded.
@@ -154,4 +140,17 @@ impl MatmulCoop {
         let [tile_rows, tile_tokens] = self.tile.extent(self.size);
         [rows.div_ceil(tile_rows), tokens.div_ceil(tile_tokens), jobs]
     }
+}
+
+/// What `half_weights.wgsl` knows of the integers of an encoding: the bits that they have, what they are centred by, whether they have
+/// a sign, whether minima belong to them, and whether both halves of a span lie in the same words and are taken from where they are.
+fn half_integers(encoding: Encoding) -> Option<minijinja::Value> {
+    let (mask, middle, has_sign, has_minima, in_place) = match encoding {
+        Encoding::Q4_K => (15, 0, false, true, true),
+        Encoding::Q5_K => (31, 0, false, true, false),
+        Encoding::Q6_K => (63, 32, false, false, false),
+        Encoding::Q8_0 => (255, 128, true, false, false),
+        Encoding::F16 | Encoding::F32 => return None,
+    };
+    Some(context! { mask, middle, has_sign, has_minima, in_place })
 }

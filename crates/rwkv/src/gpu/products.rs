@@ -1,17 +1,25 @@
 //! Products with weight matrices: as few dispatches as encodings and bindings allow.
 
+mod divided;
+mod groups;
+
 use bytemuck::bytes_of;
 use thalweg_gpu::{Binding, Buffer, Feature, Work, Workgroups};
 use thalweg_shaders::kernels::{
-    AddParts, AddPartsParams, Epilogue, Job, MAX_JOBS, Matmul, MatmulCoop, MatmulDot4, Matvec,
-    NO_MIX, Number, pad_jobs,
+    AddParts, AddPartsParams, Epilogue, Job, Matmul, MatmulCoop, MatmulDot4, Matvec, NO_MIX,
+    Number, pad_jobs,
 };
-use thalweg_shaders::{Encoding, SPAN, VEC4_BYTES};
+use thalweg_shaders::{Encoding, VEC4_BYTES};
 
 use super::model;
 use super::recorder::{MatmulKind, Operation, Recorder, Shape};
 use super::storage::{Matrix, Part, Storage};
 use crate::Error;
+
+use divided::Divided;
+use groups::{Group, groups};
+
+pub(super) use divided::MOST_PARTS;
 
 /// One product: where its input comes from, where its output goes, what happens on the way. Rows of the input and the
 /// output are numbered from `first` elements on, `stride` elements apart.
@@ -88,128 +96,11 @@ pub(super) struct Pending {
     pub(super) part_stride: u32,
 }
 
-/// Jobs that one dispatch can do.
-struct Group {
-    encoding: Encoding,
-    lanes: u32,
-    /// The bytes of the storage that hold the matrices.
-    range: Part,
-    jobs: Vec<(u64, Job)>,
-    /// The first of the jobs whose matrices are in F16 instead of the encoding.
-    halves_from: Option<usize>,
-}
-
 /// A second output.
 #[derive(Clone, Copy)]
 pub(super) struct Output<'a> {
     pub(super) buffer: &'a Buffer,
     pub(super) stored_as: Number,
-}
-
-impl Group {
-    /// The jobs of both in one dispatch on cooperative matrices, if these are integers and those F16, and lie in one binding.
-    fn with_halves(mut self, halves: Group, limit: u64) -> Option<Group> {
-        let range = self.range.joined(&halves.range)?;
-        let fits = self.encoding.has_integers()
-            && halves.encoding == Encoding::F16
-            && range.bytes <= limit;
-        self.halves_from = Some(self.jobs.len());
-        self.jobs.extend(halves.jobs);
-        self.range = range;
-        fits.then_some(self)
-    }
-
-    /// How the matrix of a job is encoded.
-    fn encoding_of(&self, job: usize) -> Encoding {
-        match self.halves_from {
-            Some(first) if job >= first => Encoding::F16,
-            _ => self.encoding,
-        }
-    }
-
-    /// The jobs, which know where their matrices are in the group's binding.
-    fn placed(&self) -> Vec<Job> {
-        let placed = |(offset, job): &(u64, Job)| {
-            let weights = ((offset - self.range.offset) / VEC4_BYTES as u64) as u32;
-            Job { weights, ..*job }
-        };
-        self.jobs.iter().map(placed).collect()
-    }
-
-    fn bindings<'b>(&self, operands: Operands<'b>, jobs: Binding<'b>) -> [Binding<'b>; 6] {
-        [
-            operands.rows,
-            jobs,
-            operands.vectors,
-            operands.storage.binding(&self.range),
-            Binding::Buffer(operands.input),
-            Binding::Buffer(operands.output),
-        ]
-    }
-}
-
-/// The products of one dispatch, made in parts along their columns.
-struct Divided<'a> {
-    operands: Operands<'a>,
-    group: &'a Group,
-    jobs: Vec<Job>,
-    parts: u32,
-}
-
-impl Divided<'_> {
-    /// Rows of all matrices.
-    fn rows(&self) -> u32 {
-        self.jobs.iter().map(|job| job.rows).sum()
-    }
-
-    /// The jobs, with the place of their first parts in `[parts, jobs, tokens, rows]` as input.
-    fn sums(&self, tokens: u32) -> Vec<Job> {
-        let mut first = 0;
-        let sum = |job: &Job| {
-            let input = first;
-            first += tokens * job.rows;
-            Job {
-                input,
-                input_stride: job.rows,
-                ..*job
-            }
-        };
-        self.jobs.iter().map(sum).collect()
-    }
-
-    /// The parts of all jobs, each a job of its own.
-    fn partial(&self, tokens: u32) -> Vec<Job> {
-        let mut partial = Vec::new();
-        for (index, (job, sum)) in self.jobs.iter().zip(self.sums(tokens)).enumerate() {
-            let encoding = self.group.encoding_of(index);
-            for part in 0..self.parts {
-                let spans = job.spans / self.parts;
-                let columns = (spans * part) as usize * SPAN;
-                partial.push(Job {
-                    weights: job.weights + (encoding.row_bytes(columns) / VEC4_BYTES) as u32,
-                    spans,
-                    input: job.input + columns as u32 / 4,
-                    output: sum.input + part * tokens * self.rows(),
-                    output_stride: job.rows,
-                    epilogue: Epilogue::Store as u32,
-                    ..*job
-                });
-            }
-        }
-        partial
-    }
-}
-
-/// The products in as few dispatches as possible.
-fn groups(operands: Operands<'_>, products: &[Product<'_>]) -> Vec<Group> {
-    let limit = operands.storage.largest_binding;
-    let mut groups: Vec<Group> = Vec::new();
-    for product in products {
-        for part in &product.matrix.parts {
-            add(&mut groups, product, part, limit);
-        }
-    }
-    groups
 }
 
 impl Recorder<'_> {
@@ -365,48 +256,6 @@ impl Recorder<'_> {
         self.dispatch(Operation::AddParts(kernel), &bindings, grid, work)
     }
 
-    /// The products of a group in as many parts along the columns as it takes to keep a large device busy, if that is more than one.
-    fn divided<'a>(&self, operands: Operands<'a>, group: &'a Group) -> Option<Divided<'a>> {
-        let Shape::Many { tokens, matmul } = self.shape else {
-            return None;
-        };
-        let ([tile_rows, tile_tokens], busy) = match matmul {
-            MatmulKind::Exact { block_size } | MatmulKind::Half { block_size } => {
-                let busy = self.tuning.division(tokens).busy_workgroups;
-                (Matmul::tile(block_size), busy)
-            }
-            MatmulKind::Coop { size, .. } => {
-                let busy = self.tuning.busy_workgroups(tokens);
-                (self.tuning.tile(tokens).extent(size), busy)
-            }
-        };
-        let jobs = group.placed();
-        let rows: u32 = jobs.iter().map(|job| job.rows).sum();
-        let row_tiles: u32 = jobs.iter().map(|job| job.rows.div_ceil(tile_rows)).sum();
-        let workgroups = row_tiles * tokens.div_ceil(tile_tokens);
-        let room = operands.parts.bytes() / size_of::<f32>() as u64;
-        let fits = |parts: &u32| {
-            let divides = |(index, job): (usize, &Job)| {
-                let block = group.encoding_of(index).contiguous_columns();
-                block.is_some_and(|block| {
-                    job.spans.is_multiple_of(parts * (block / SPAN) as u32)
-                        && job.spans / parts >= LEAST_SPANS
-                })
-            };
-            jobs.iter().enumerate().all(divides)
-                && jobs.len() as u32 * parts <= MAX_JOBS as u32
-                && u64::from(parts * rows) * u64::from(tokens) <= room
-        };
-        let wanted = busy.div_ceil(workgroups.max(1)).min(MOST_PARTS);
-        let parts = (2..=wanted).rev().find(fits)?;
-        Some(Divided {
-            operands,
-            group,
-            jobs,
-            parts,
-        })
-    }
-
     /// Whether inputs of such matrices are rounded to integers.
     fn rounds_inputs_of(&self, encoding: Encoding) -> bool {
         self.activations == model::Activations::Q8
@@ -475,53 +324,6 @@ impl Recorder<'_> {
     }
 }
 
-/// More parts than that take longer to add up.
-pub(super) const MOST_PARTS: u32 = 10;
-/// Spans that a part has at least: shorter loops are not worth their beginning and end.
-const LEAST_SPANS: u32 = 8;
-
-/// Adds one part of a product to a group that can take it, or to a new one.
-fn add(groups: &mut Vec<Group>, product: &Product<'_>, part: &Part, limit: u64) {
-    let (encoding, job) = (product.matrix.encoding, product.job(part));
-    let lanes = lanes(job.rows, job.spans);
-    let joined = groups.iter_mut().find_map(|group| {
-        let range = group.range.joined(part)?;
-        let fits = (group.encoding, group.lanes) == (encoding, lanes)
-            && range.bytes <= limit
-            && group.jobs.len() < MAX_JOBS;
-        fits.then_some((range, group))
-    });
-    match joined {
-        Some((range, group)) => {
-            group.range = range;
-            group.jobs.push((part.offset, job));
-        }
-        None => groups.push(Group {
-            encoding,
-            lanes,
-            range: *part,
-            jobs: vec![(part.offset, job)],
-            halves_from: None,
-        }),
-    }
-}
-
-/// Invocations that share a row in a matvec: few for short rows, which have no work for many, and more than usual for few
-/// long rows, which would else keep few invocations busy for long.
-fn lanes(rows: u32, spans: u32) -> u32 {
-    if spans <= 16 {
-        return 8;
-    }
-    let mut lanes = Matvec::DEFAULT_LANES;
-    while lanes < Matvec::MOST_LANES && 2 * lanes <= spans && lanes * rows < BUSY_LANES {
-        lanes *= 2;
-    }
-    lanes
-}
-
-/// Invocations that keep a large device busy if each of them has two rows to share.
-const BUSY_LANES: u32 = 300_000;
-
 pub(super) fn product_work(jobs: &[Job], tokens: u32) -> Work {
     let tokens = f64::from(tokens);
     let weights: f64 = jobs
@@ -535,25 +337,5 @@ pub(super) fn product_work(jobs: &[Job], tokens: u32) -> Work {
     Work {
         flops: 2.0 * weights * tokens,
         bytes: weight_bytes,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::lanes;
-
-    #[test]
-    fn few_long_rows_are_shared_by_many() {
-        // 2.9B: low ranks, square, channel mixing there and back, the head; and the demo model's square.
-        let shapes = [
-            (2560, 3),
-            (2560, 80),
-            (10_240, 80),
-            (2560, 320),
-            (65_536, 80),
-            (512, 16),
-        ];
-        let expected = [8, 64, 32, 128, 32, 8];
-        assert_eq!(shapes.map(|(rows, spans)| lanes(rows, spans)), expected);
     }
 }
