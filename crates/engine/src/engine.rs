@@ -331,9 +331,10 @@ impl<B: Batch> Engine<B> {
 impl<B: Batch> Drop for Engine<B> {
     fn drop(&mut self) {
         self.intake.close("it was dropped");
+        // What a lost device had will be read again.
         let _ = self.keep_due();
         if let Some(memory) = &mut self.memory {
-            let _ = memory.put_away(&mut self.batch); // what a lost device had will be read again
+            let _ = memory.put_away(&mut self.batch);
         }
     }
 }

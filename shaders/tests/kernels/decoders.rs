@@ -1,12 +1,12 @@
 //! `encodings/*.wgsl`: the decoders, shown bare by a product with ones and zeros.
 
-use bytemuck::{Zeroable, bytes_of};
+use bytemuck::bytes_of;
 use thalweg_gguf::TensorType;
 use thalweg_gpu::{Binding, Workgroups};
-use thalweg_shaders::VEC4_BYTES;
-use thalweg_shaders::kernels::{Job, Matmul, NO_MIX, Number, pad_jobs};
+use thalweg_shaders::kernels::{Matmul, Number, pad_jobs};
 
 use crate::harness::{Noise, Weights, buffer, read, rows, run, types};
+use crate::product::job;
 
 /// The numbers of a matrix as the device decodes them, with values for constants that it would have chosen: the products with as
 /// many tokens as there are columns, each of which has a one in its column.
@@ -24,16 +24,7 @@ fn decoded(matrix: &Weights, constants: Vec<(&'static str, f64)>) -> Vec<f32> {
     ones.iter_mut()
         .step_by(columns + 1)
         .for_each(|number| *number = 1.0);
-    let job = Job {
-        weights_stride: (encoding.row_bytes(columns) / VEC4_BYTES) as u32,
-        rows: matrix.rows as u32,
-        spans: encoding.spans(columns) as u32,
-        input_stride: columns as u32 / 4,
-        mix: NO_MIX,
-        output_stride: matrix.rows as u32,
-        ..Job::zeroed()
-    };
-    let jobs = pad_jobs(&[job]);
+    let jobs = pad_jobs(&[job(matrix)]);
     let out = buffer(&vec![f32::NAN; columns * matrix.rows]);
     let bindings = [
         Binding::Buffer(&rows(columns, 0)),

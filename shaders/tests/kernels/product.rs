@@ -165,7 +165,8 @@ fn padded(rows: &[f32], columns: usize) -> Vec<f32> {
         .collect()
 }
 
-fn job(weights: &Weights) -> Job {
+/// The product with a matrix that lies at the beginning of the weights.
+pub(crate) fn job(weights: &Weights) -> Job {
     let (encoding, columns) = (weights.encoding(), weights.columns);
     Job {
         weights: 0,

@@ -1,13 +1,14 @@
 //! `matmul_dot4.wgsl`
 
-use bytemuck::{Zeroable, bytes_of};
+use bytemuck::bytes_of;
 use half::f16;
 use thalweg_gguf::TensorType;
 use thalweg_gpu::{Binding, Workgroups};
-use thalweg_shaders::kernels::{Job, Matmul, MatmulDot4, NO_MIX, Number, pad_jobs};
-use thalweg_shaders::{VEC4_BYTES, twins};
+use thalweg_shaders::kernels::{Matmul, MatmulDot4, Number, pad_jobs};
+use thalweg_shaders::twins;
 
 use crate::harness::{Noise, Weights, assert_close, buffer, context, read, rows, run};
+use crate::product::job;
 
 const TOLERANCE: f32 = 3e-6;
 
@@ -26,18 +27,9 @@ fn stable(noise: &mut Noise, count: usize) -> Vec<f32> {
 }
 
 fn product(kernel: MatmulDot4, weights: &Weights, x: &[f32]) -> Vec<f32> {
-    let (encoding, columns) = (weights.encoding(), weights.columns);
+    let columns = weights.columns;
     let tokens = x.len() / columns;
-    let job = Job {
-        weights_stride: (encoding.row_bytes(columns) / VEC4_BYTES) as u32,
-        rows: weights.rows as u32,
-        spans: encoding.spans(columns) as u32,
-        input_stride: columns as u32 / 4,
-        mix: NO_MIX,
-        output_stride: weights.rows as u32,
-        ..Job::zeroed()
-    };
-    let jobs = pad_jobs(&[job]);
+    let jobs = pad_jobs(&[job(weights)]);
     let out = buffer(&vec![f32::NAN; tokens * weights.rows]);
     let input = match kernel.input {
         Number::F32 => buffer(x),
